@@ -1,0 +1,2 @@
+//! trunkline-bench
+fn main() {}

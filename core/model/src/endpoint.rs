@@ -1,0 +1,72 @@
+//! Endpoints: a network's presence in a sandbox.
+
+use crate::{EndpointId, LinkName, MacAddr, Name, NamespaceId, NetworkId, SandboxId, SandboxProcess, Timestamp};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+
+/// The addresses of an endpoint, under the names of libnetwork's records.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointInterface {
+    /// IPv4 address with its subnet's prefix length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addr: Option<Ipv4Net>,
+    /// IPv6 address with its subnet's prefix length.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addrv6: Option<Ipv6Net>,
+    /// Its MAC address; none where it shares its parent's (ipvlan, macvlan passthru).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac: Option<MacAddr>,
+}
+
+impl EndpointInterface {
+    /// Its addresses, v4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpNet> {
+        self.addr.map(IpNet::V4).into_iter().chain(self.addrv6.map(IpNet::V6))
+    }
+}
+
+/// Where an endpoint's link lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attachment {
+    /// The namespace's file.
+    pub path: PathBuf,
+    /// The namespace's identity.
+    pub namespace: NamespaceId,
+    /// The process that the path leads through, if it was named by pid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<SandboxProcess>,
+    /// The sandbox of `trunkline run`, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sandbox: Option<SandboxId>,
+}
+
+/// An endpoint: the record in the store, written in one transaction with its addresses' claims.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// Version of the record's shape.
+    pub schema: u32,
+    /// Its identifier.
+    pub id: EndpointId,
+    /// Its name, unique on its network.
+    pub name: Name,
+    /// Its network.
+    pub network: NetworkId,
+    /// Its addresses.
+    pub ep_iface: EndpointInterface,
+    /// Where its link lives.
+    pub attachment: Attachment,
+    /// The link's name in the sandbox, if one was asked for; otherwise the next free `eth` number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ifname: Option<LinkName>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl Endpoint {
+    /// The version of the record that this program writes.
+    pub const SCHEMA: u32 = 1;
+}

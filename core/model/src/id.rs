@@ -1,0 +1,74 @@
+//! Identifiers: 256 random bits, written as 64 hexadecimal digits, as Docker's.
+
+use crate::Error;
+use serde::{Deserialize, Serialize};
+use std::{fmt, str::FromStr};
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $name(String);
+
+        impl $name {
+            /// An identifier out of 32 bytes of entropy.
+            pub fn from_entropy(bytes: [u8; 32]) -> Self {
+                use fmt::Write;
+                let mut text = String::with_capacity(64);
+                for byte in bytes {
+                    // Writing to a String cannot fail.
+                    let _ = write!(text, "{byte:02x}");
+                }
+                Self(text)
+            }
+
+            /// All 64 digits.
+            pub fn as_str(&self) -> &str { &self.0 }
+
+            /// The first 12 digits, as listings show them.
+            pub fn short(&self) -> &str { &self.0[..12] }
+        }
+
+        impl FromStr for $name {
+            type Err = Error;
+            fn from_str(text: &str) -> Result<Self, Error> {
+                let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                match text.len() == 64 && text.bytes().all(digit) {
+                    true => Ok(Self(text.to_owned())),
+                    false => Err(Error::Id { text: text.into() }),
+                }
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Error;
+            fn try_from(text: String) -> Result<Self, Error> { text.parse() }
+        }
+
+        impl From<$name> for String {
+            fn from(id: $name) -> Self { id.0 }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(&self.0) }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result { f.pad(self.short()) }
+        }
+    };
+}
+
+id! {
+    /// A network's identifier.
+    NetworkId
+}
+id! {
+    /// An endpoint's identifier.
+    EndpointId
+}
+id! {
+    /// A sandbox's identifier.
+    SandboxId
+}

@@ -1,0 +1,213 @@
+//! What the engine shows: the answers of the API, and what every listing prints as JSON. Field names
+//! are stable across versions.
+
+use crate::{
+    DriverKind, EndpointId, MacAddr, NamespaceId, NetworkId, SandboxId, SandboxStatus, Settings, Subnet, Timestamp,
+};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+
+/// Whether a network or an endpoint is as declared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Health {
+    /// All is there.
+    Ready,
+    /// Something is missing; it comes back by itself when the cause goes.
+    Degraded {
+        /// What is missing, and what to do.
+        reason: String,
+    },
+}
+
+/// How full a subnet is, counted as moby's status API does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubnetUse {
+    /// The subnet.
+    #[serde(flatten)]
+    pub subnet: Subnet,
+    /// Addresses taken: network, broadcast, gateway, auxiliary and endpoints.
+    pub ips_in_use: u128,
+    /// Addresses left to give out on demand.
+    pub dynamic_ips_available: u128,
+}
+
+/// A network (`network inspect`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkView {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// Its name.
+    pub name: String,
+    /// Its driver.
+    pub driver: DriverKind,
+    /// `local`: this host alone.
+    pub scope: String,
+    /// Its parent's name.
+    pub parent: String,
+    /// Whether Trunkline made the parent, and removes it with its last network.
+    pub parent_provisioned: bool,
+    /// Its settings.
+    pub settings: Settings,
+    /// Its subnets.
+    pub subnets: Vec<SubnetUse>,
+    /// Whether it has IPv6.
+    pub ipv6: bool,
+    /// Whether it has no way out.
+    pub internal: bool,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// Options as written.
+    pub options: BTreeMap<String, String>,
+    /// The host's own addresses on it (`host_access`).
+    pub host_addresses: Vec<IpAddr>,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// Whether it is as declared.
+    pub health: Health,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// An endpoint (`endpoint ls`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndpointView {
+    /// Its identifier.
+    pub id: EndpointId,
+    /// Its name.
+    pub name: String,
+    /// Its network's identifier.
+    pub network_id: NetworkId,
+    /// Its network's name.
+    pub network: String,
+    /// Its addresses with their prefix lengths, v4 first.
+    pub addresses: Vec<IpNet>,
+    /// Its own MAC address, if it has one.
+    pub mac: Option<MacAddr>,
+    /// The namespace's file.
+    pub path: PathBuf,
+    /// The namespace.
+    pub namespace: NamespaceId,
+    /// The sandbox's name, if `trunkline run` made it.
+    pub sandbox: Option<String>,
+    /// The link's name in the sandbox, when it was last seen.
+    pub link: Option<String>,
+    /// Whether it is as declared.
+    pub health: Health,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A sandbox of `trunkline run` (`ps`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SandboxView {
+    /// Its identifier.
+    pub id: SandboxId,
+    /// Its name.
+    pub name: String,
+    /// The process in it.
+    pub pid: u32,
+    /// When that process started, in clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub pid_started: u64,
+    /// Its namespace.
+    pub namespace: NamespaceId,
+    /// The command with its arguments.
+    pub command: Vec<String>,
+    /// Where its output is kept.
+    pub log: Option<PathBuf>,
+    /// Where it stands.
+    pub status: SandboxStatus,
+    /// Its endpoints.
+    pub endpoints: Vec<EndpointView>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// A link of the host that could be a parent (`parent ls`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ParentView {
+    /// Its name.
+    pub name: String,
+    /// Its kind: physical, vlan, bond, bridge …
+    pub kind: String,
+    /// Whether Trunkline made it.
+    pub provisioned: bool,
+    /// Whether it is up.
+    pub up: bool,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// The prefixes of its own addresses.
+    pub subnets: Vec<IpNet>,
+    /// The next hops of the host's default routes through it.
+    pub gateways: Vec<IpAddr>,
+    /// The networks on it.
+    pub networks: Vec<String>,
+    /// What does not work on it, and what to use instead.
+    pub warnings: Vec<String>,
+}
+
+/// The daemon at a glance (`status`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The program's version.
+    pub version: String,
+    /// The store in use.
+    pub store: String,
+    /// Counts.
+    pub networks: usize,
+    /// Counts.
+    pub endpoints: usize,
+    /// Sandboxes of `trunkline run` whose command runs.
+    pub sandboxes_running: usize,
+    /// Drivers by kernel module: whether the kernel can make such links, or why not.
+    pub modules: BTreeMap<String, Health>,
+    /// Networks and endpoints that are not as declared.
+    pub degraded: Vec<Finding>,
+}
+
+/// Something that is not as it should be (`check`, `gc`, `status`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// What kind of object: network, endpoint, link, claim, sandbox, intent.
+    pub object: String,
+    /// Its name.
+    pub name: String,
+    /// What is wrong, or what was done about it.
+    pub problem: String,
+}
+
+/// Something that happened (`events`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// What kind of object: network, endpoint, sandbox.
+    pub object: String,
+    /// What happened to it: create, remove, connect, disconnect, start, exit, degraded, ready, repaired.
+    pub action: String,
+    /// Its identifier.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// More about it.
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The answer to a network's creation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkCreated {
+    /// Its identifier.
+    pub id: NetworkId,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// What a network's creation would do (`network create --dry-run`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DryRun {
+    /// Commands of iproute2 with the same effect.
+    pub commands: Vec<String>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}

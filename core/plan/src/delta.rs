@@ -1,0 +1,62 @@
+//! The way from what is there to what must be.
+
+use crate::facts::{SeenKind, SeenLink};
+use crate::object::{LinkKind, LinkPlan, Op};
+
+/// The changes that make `plan` true, in an order that is safe at every step; none if it is true.
+///
+/// Settings are written only on a link that is made: they count before it comes up, and a sandbox's
+/// owner may change them later.
+pub fn delta(plan: &LinkPlan, seen: Option<&SeenLink>) -> Vec<Op> {
+    match seen {
+        None => create(plan),
+        Some(seen) if !same_kind(plan.link.kind, &seen.info.kind) => {
+            let mut ops = vec![Op::DelLink];
+            ops.extend(create(plan));
+            ops
+        }
+        Some(seen) => amend(plan, seen),
+    }
+}
+
+fn create(plan: &LinkPlan) -> Vec<Op> {
+    let mut ops = vec![Op::AddLink(plan.link.clone())];
+    ops.extend(plan.sysctls.iter().cloned().map(Op::SetSysctl));
+    ops.extend(plan.addresses.iter().map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
+    ops.push(Op::SetUp { alias: plan.link.alias.clone() });
+    ops.extend(plan.routes.iter().cloned().map(Op::AddRoute));
+    ops
+}
+
+fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
+    let mut ops = Vec::new();
+    if plan.exclusive {
+        let extra = |r: &&crate::Route| !plan.routes.contains(r);
+        ops.extend(seen.routes.iter().filter(extra).cloned().map(Op::DelRoute));
+        let extra = |a: &&ipnet::IpNet| !plan.addresses.contains(a);
+        ops.extend(seen.addresses.iter().filter(extra).copied().map(Op::DelAddress));
+    }
+    if let Some(mtu) = plan.link.mtu.filter(|mtu| *mtu != seen.info.mtu) {
+        ops.push(Op::SetMtu(mtu));
+    }
+    let missing = plan.addresses.iter().filter(|a| !seen.addresses.contains(a));
+    ops.extend(missing.map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
+    if !seen.info.up || seen.info.alias.as_deref() != Some(plan.link.alias.as_str()) {
+        ops.push(Op::SetUp { alias: plan.link.alias.clone() });
+    }
+    // Routes last: the kernel refuses a next hop that no address or route covers yet.
+    ops.extend(plan.routes.iter().filter(|r| !seen.routes.contains(r)).cloned().map(Op::AddRoute));
+    ops
+}
+
+/// Whether a link that carries our mark is what the plan means. Its MAC and name may have been changed
+/// by the sandbox's owner; its kind, mode and tag say what it does.
+fn same_kind(plan: LinkKind, seen: &SeenKind) -> bool {
+    match (plan, seen) {
+        (LinkKind::Macvlan(a), SeenKind::Macvlan(b)) => a == *b,
+        (LinkKind::Ipvlan(a, f), SeenKind::Ipvlan(b, g)) => a == *b && f == *g,
+        (LinkKind::Vlan(a), SeenKind::Vlan(b)) => a == *b,
+        (LinkKind::Dummy, SeenKind::Dummy) => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,71 @@
+//! What an endpoint needs in its sandbox.
+
+use crate::object::{Link, LinkKind, LinkPlan, LinkTag, LinkTitle, Route, Sysctl, SysctlFamily};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use model::{Driver, Endpoint, Network};
+
+/// The link of an endpoint with its addresses, routes and settings.
+pub fn endpoint(network: &Network, endpoint: &Endpoint) -> LinkPlan {
+    let settings = &network.settings;
+    let kind = match settings.driver {
+        Driver::Macvlan { mode } => LinkKind::Macvlan(mode),
+        Driver::Ipvlan { mode, flag } => LinkKind::Ipvlan(mode, flag),
+    };
+    let title = endpoint.ifname.clone().map_or_else(|| LinkTitle::Numbered("eth".into()), LinkTitle::Exact);
+    LinkPlan {
+        link: Link {
+            title,
+            kind,
+            lower: Some(network.parent.clone()),
+            mac: endpoint.ep_iface.mac,
+            mtu: settings.mtu,
+            tag: LinkTag::of(endpoint.id.as_str()),
+            alias: format!("trunkline endpoint {} network {}", endpoint.id.short(), network.name),
+        },
+        sysctls: ipv6_sysctls(endpoint.ep_iface.addrv6.is_some(), settings.accept_ra),
+        addresses: endpoint.ep_iface.addresses().collect(),
+        dad: settings.dad,
+        routes: routes(network, endpoint),
+        exclusive: false,
+    }
+}
+
+/// IPv6 either off, or without surprises: no address but the planned ones and the link-local one,
+/// unless the network asks for router advertisements. Written while the link is down.
+fn ipv6_sysctls(ipv6: bool, accept_ra: bool) -> Vec<Sysctl> {
+    let set = |key: &str, value: &str| Sysctl { family: SysctlFamily::Ipv6, key: key.into(), value: value.into() };
+    match (ipv6, accept_ra) {
+        (false, _) => vec![set("disable_ipv6", "1")],
+        (true, false) => vec![set("disable_ipv6", "0"), set("accept_ra", "0"), set("autoconf", "0")],
+        (true, true) => vec![set("disable_ipv6", "0"), set("accept_ra", "1"), set("autoconf", "1")],
+    }
+}
+
+fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
+    let mine: Vec<IpNet> = endpoint.ep_iface.addresses().collect();
+    let on_link = |destination| Route { destination, via: None, source: None };
+    if network.settings.driver.is_routed() {
+        // l3 answers no ARP: the next hop is the link itself. An internal network's subnets reach each
+        // other all the same.
+        if !network.settings.internal {
+            return mine.iter().map(|a| on_link(default_route(a.addr().is_ipv6()))).collect();
+        }
+        let same_family = |prefix: &IpNet| mine.iter().any(|a| a.addr().is_ipv6() == prefix.addr().is_ipv6());
+        let others = network.subnets.iter().map(|s| s.prefix);
+        return others.filter(|p| same_family(p) && !mine.iter().any(|a| a.trunc() == *p)).map(on_link).collect();
+    }
+    if network.settings.internal || network.has_own_dummy() {
+        return Vec::new();
+    }
+    let gateway = |a: &IpNet| network.subnet_of(a.addr()).and_then(|s| s.gateway);
+    let via = |gateway: std::net::IpAddr| Route {
+        destination: default_route(gateway.is_ipv6()),
+        via: Some(gateway),
+        source: None,
+    };
+    mine.iter().filter_map(gateway).map(via).collect()
+}
+
+fn default_route(ipv6: bool) -> IpNet {
+    if ipv6 { IpNet::V6(Ipv6Net::default()) } else { IpNet::V4(Ipv4Net::default()) }
+}

@@ -1,0 +1,173 @@
+//! The kernel objects that Trunkline makes. Everything hangs on a link: a [`LinkPlan`] is one link
+//! with its addresses, routes and settings, in one namespace.
+
+use ipnet::IpNet;
+use model::{IpvlanFlag, IpvlanMode, LinkName, MacAddr, MacvlanMode, VlanTag};
+use serde::{Deserialize, Serialize};
+use std::{fmt, net::IpAddr};
+
+/// The mark of a link that is ours: its IFLA_GROUP. Derived from the identifier of the endpoint or
+/// network that owns the link, so that a link of ours is found again by what NEWLINK itself
+/// carries (it drops an ifalias silently), whatever its name. Never 0, the kernel's default group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LinkTag(pub u32);
+
+impl LinkTag {
+    /// The tag of the owner with this identifier (hexadecimal digits): its first 31 bits, so that
+    /// `ip link set group` can take the number back, with the lowest bit set.
+    pub fn of(id: &str) -> Self {
+        let head = id.get(..8).and_then(|text| u32::from_str_radix(text, 16).ok());
+        Self(head.unwrap_or_default() >> 1 | 1)
+    }
+}
+
+/// What a new link is to be called.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkTitle {
+    /// This name.
+    Exact(LinkName),
+    /// The prefix and the lowest free number in its namespace: the kernel's own `eth%d`. Kernels
+    /// before about 6.15 look an exact new name up in the *requester's* namespace too and answer
+    /// EEXIST beside a host's own eth0; a pattern is free of that, in one message.
+    Numbered(String),
+}
+
+/// The kind of a link, with what NEWLINK must say about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// A macvlan on its lower link.
+    Macvlan(MacvlanMode),
+    /// An ipvlan on its lower link. The mode is always written: the kernel's own default is l3.
+    Ipvlan(IpvlanMode, IpvlanFlag),
+    /// A VLAN sub-interface of its lower link.
+    Vlan(VlanTag),
+    /// A dummy; no lower link.
+    Dummy,
+}
+
+impl LinkKind {
+    /// IFLA_INFO_KIND.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Macvlan(_) => "macvlan",
+            Self::Ipvlan(..) => "ipvlan",
+            Self::Vlan(_) => "vlan",
+            Self::Dummy => "dummy",
+        }
+    }
+}
+
+/// A link that must exist.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// Its name.
+    pub title: LinkTitle,
+    /// Its kind.
+    pub kind: LinkKind,
+    /// The lower link's name, always in the host's namespace.
+    pub lower: Option<LinkName>,
+    /// Its link-layer address; none: the kernel's choice.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes; none: the lower link's.
+    pub mtu: Option<u32>,
+    /// Our mark on it.
+    pub tag: LinkTag,
+    /// The owner in words, written as ifalias, for people.
+    pub alias: String,
+}
+
+/// A route of a namespace's main table through the plan's link.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Route {
+    /// Where to; `0.0.0.0/0` and `::/0` are the default routes.
+    pub destination: IpNet,
+    /// The next hop; none: directly on the link.
+    pub via: Option<IpAddr>,
+    /// The preferred source address.
+    pub source: Option<IpAddr>,
+}
+
+/// A per-link setting: `/proc/sys/net/<family>/conf/<link>/<key>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sysctl {
+    /// `ipv4` or `ipv6`.
+    pub family: SysctlFamily,
+    /// The last part of the path, e.g. `accept_ra`.
+    pub key: String,
+    /// What must stand in it.
+    pub value: String,
+}
+
+/// The half of `/proc/sys/net` that a setting belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SysctlFamily {
+    /// `net/ipv4/conf`.
+    Ipv4,
+    /// `net/ipv6/conf`.
+    Ipv6,
+}
+
+impl fmt::Display for SysctlFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ipv4 => "ipv4",
+            Self::Ipv6 => "ipv6",
+        })
+    }
+}
+
+/// One link of ours and all that belongs on it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkPlan {
+    /// The link.
+    pub link: Link,
+    /// Written before the link comes up: afterwards a router advertisement may have got in.
+    pub sysctls: Vec<Sysctl>,
+    /// Its addresses, each with the prefix length of its subnet.
+    pub addresses: Vec<IpNet>,
+    /// Whether v6 addresses go through duplicate address detection.
+    pub dad: bool,
+    /// Its routes, besides those the kernel derives from the addresses.
+    pub routes: Vec<Route>,
+    /// Whether addresses and routes not listed here are removed. True for links in the host's
+    /// namespace; a sandbox's owner may add what it likes.
+    pub exclusive: bool,
+}
+
+/// One change of a link's state. All of a list concern one link: the one that the list's `AddLink`
+/// makes, or the one that carries the plan's tag already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Op {
+    /// Make the link, in place in its namespace, down. Fails if the name is taken.
+    AddLink(Link),
+    /// Write a setting.
+    SetSysctl(Sysctl),
+    /// Change the MTU.
+    SetMtu(u32),
+    /// Write the ifalias and bring the link up.
+    SetUp {
+        /// The ifalias.
+        alias: String,
+    },
+    /// Add an address.
+    AddAddress {
+        /// The address with its subnet's prefix length.
+        address: IpNet,
+        /// v6: whether the kernel is to look for a duplicate first (RFC 4862 section 5.4); otherwise
+        /// IFA_F_NODAD, for the address plan knows and the address can be used at once.
+        dad: bool,
+    },
+    /// Remove an address.
+    DelAddress(IpNet),
+    /// Add a route.
+    AddRoute(Route),
+    /// Remove a route.
+    DelRoute(Route),
+    /// Remove the link and all that hangs on it.
+    DelLink,
+}

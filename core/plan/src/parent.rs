@@ -1,0 +1,250 @@
+//! Parents: finding the one that is asked for, deciding what must be made, and refusing what the
+//! kernel would refuse, or worse, accept.
+
+use crate::error::Error;
+use crate::facts::{Hardware, LinkInfo, SeenKind};
+use model::{
+    Driver, DriverKind, LinkName, MacvlanMode, Network, NetworkId, Parent, ProvisionedKind, ProvisionedLink, VlanStep,
+};
+use std::collections::BTreeMap;
+
+/// What the host shows of a parent and its surroundings.
+pub trait HostLinks {
+    /// A link of the host by name.
+    fn link(&self, name: &LinkName) -> Option<LinkInfo>;
+}
+
+/// The parent of a network to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentChoice {
+    /// Its name.
+    pub name: LinkName,
+    /// The links to provision for it, the lowest first; none if it is there already.
+    pub make: Vec<ProvisionedLink>,
+}
+
+/// Finds the parent that `asked` means, for the network `id`. A link that exists is verified and used;
+/// otherwise its making is planned.
+pub fn choose(
+    asked: &Parent,
+    driver: DriverKind,
+    id: &NetworkId,
+    host: &dyn HostLinks,
+    provisioned: &BTreeMap<LinkName, ProvisionedLink>,
+) -> Result<ParentChoice, Error> {
+    match asked {
+        Parent::None => {
+            let name: LinkName = Network::dummy_name(driver, id).parse().map_err(Error::Model)?;
+            let make = vec![record(name.clone(), ProvisionedKind::Dummy, id, 0)];
+            Ok(ParentChoice { name, make })
+        }
+        Parent::Named { name, steps } => named(name, steps, id, host, provisioned),
+        Parent::Vlan(step) => steps(std::slice::from_ref(step), true, id, host, provisioned),
+    }
+}
+
+fn named(
+    name: &LinkName,
+    wanted: &[VlanStep],
+    id: &NetworkId,
+    host: &dyn HostLinks,
+    provisioned: &BTreeMap<LinkName, ProvisionedLink>,
+) -> Result<ParentChoice, Error> {
+    if let Some(record) = provisioned.get(name) {
+        // Made by us for another network: shared, also while it is away.
+        if let Some(step) = wanted.last() {
+            verify_record(step, record)?;
+        }
+        return Ok(ParentChoice { name: name.clone(), make: Vec::new() });
+    }
+    if wanted.is_empty() {
+        return match host.link(name) {
+            Some(_) => Ok(ParentChoice { name: name.clone(), make: Vec::new() }),
+            None => Err(Error::ParentMissing { name: name.clone() }),
+        };
+    }
+    steps(wanted, false, id, host, provisioned)
+}
+
+/// Walks the steps from the top: the first link that exists is the base, the rest is to be made.
+/// `strict`: the options describe the link in full, so it must be just so; a mere name such as
+/// `foo.19` may be anything as long as there is no `foo` that it pretends to lie on.
+fn steps(
+    wanted: &[VlanStep],
+    strict: bool,
+    id: &NetworkId,
+    host: &dyn HostLinks,
+    provisioned: &BTreeMap<LinkName, ProvisionedLink>,
+) -> Result<ParentChoice, Error> {
+    let Some(top) = wanted.last() else { return Err(Error::NoParent) };
+    let mut make = Vec::new();
+    for (depth, step) in wanted.iter().enumerate().rev() {
+        let known = provisioned.get(&step.name);
+        if let Some(record) = known {
+            verify_record(step, record)?;
+            break;
+        }
+        if let Some(link) = host.link(&step.name) {
+            verify(step, &link, strict, host)?;
+            break;
+        }
+        let kind = ProvisionedKind::Vlan { lower: step.lower.clone(), tag: step.tag };
+        make.push(record(step.name.clone(), kind, id, depth));
+        if depth == 0 && host.link(&step.lower).is_none() && !provisioned.contains_key(&step.lower) {
+            return Err(Error::ParentMissing { name: step.lower.clone() });
+        }
+    }
+    make.reverse();
+    Ok(ParentChoice { name: top.name.clone(), make })
+}
+
+fn verify(step: &VlanStep, link: &LinkInfo, strict: bool, host: &dyn HostLinks) -> Result<(), Error> {
+    let base = host.link(&step.lower);
+    if base.is_none() && !strict {
+        return Ok(());
+    }
+    let mismatch = |found: String| Error::ParentMismatch {
+        name: step.name.clone(),
+        wanted: format!("VLAN {} ({}) on {}", step.tag.id, step.tag.protocol, step.lower),
+        found,
+    };
+    let SeenKind::Vlan(tag) = &link.kind else { return Err(mismatch("no VLAN sub-interface".into())) };
+    if *tag != step.tag {
+        return Err(mismatch(format!("VLAN {} ({})", tag.id, tag.protocol)));
+    }
+    match base {
+        Some(base) if link.lower == Some(base.index) && !link.lower_elsewhere => Ok(()),
+        _ => Err(mismatch("on another link".into())),
+    }
+}
+
+fn verify_record(step: &VlanStep, record: &ProvisionedLink) -> Result<(), Error> {
+    let wanted = ProvisionedKind::Vlan { lower: step.lower.clone(), tag: step.tag };
+    if record.kind == wanted {
+        return Ok(());
+    }
+    let found = match &record.kind {
+        ProvisionedKind::Vlan { lower, tag } => format!("VLAN {} ({}) on {lower}", tag.id, tag.protocol),
+        ProvisionedKind::Dummy => "a dummy".into(),
+    };
+    let wanted = format!("VLAN {} ({}) on {}", step.tag.id, step.tag.protocol, step.lower);
+    Err(Error::ParentMismatch { name: step.name.clone(), wanted, found })
+}
+
+fn record(name: LinkName, kind: ProvisionedKind, id: &NetworkId, depth: usize) -> ProvisionedLink {
+    // 31 bits of the identifier from a place that neither the endpoints' tags nor the shim's use.
+    let start = 16 + 8 * depth;
+    let group = crate::LinkTag::of(&id.as_str()[start..]).0;
+    let alias = format!("trunkline parent {name}");
+    ProvisionedLink { name, kind, group, alias }
+}
+
+/// A network that stands on a parent already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tenant {
+    /// Its name.
+    pub network: String,
+    /// Its driver.
+    pub driver: Driver,
+}
+
+/// Whether a network with `driver` may join `tenants` on one parent.
+pub fn share(parent: &LinkName, driver: Driver, tenants: &[Tenant]) -> Result<(), Error> {
+    for tenant in tenants {
+        let reason = match (driver, tenant.driver) {
+            (Driver::Macvlan { mode: MacvlanMode::Passthru }, _) => "passthru takes the parent for itself",
+            (_, Driver::Macvlan { mode: MacvlanMode::Passthru }) => {
+                "that network takes the parent for itself (passthru)"
+            }
+            (Driver::Macvlan { .. }, Driver::Macvlan { .. }) => continue,
+            (Driver::Ipvlan { mode: a, .. }, Driver::Ipvlan { mode: b, .. }) if a != b => {
+                "all ipvlan links of one parent share one mode: the kernel would switch the live ones"
+            }
+            (Driver::Ipvlan { flag: a, .. }, Driver::Ipvlan { flag: b, .. }) if a != b => {
+                "all ipvlan links of one parent share one flag: the kernel would switch the live ones"
+            }
+            (Driver::Ipvlan { .. }, Driver::Ipvlan { .. }) => continue,
+            _ => "macvlan and ipvlan cannot share a parent",
+        };
+        return Err(Error::ParentTaken {
+            parent: parent.clone(),
+            driver: driver.to_string(),
+            tenant: format!("network {} ({})", tenant.network, tenant.driver),
+            reason,
+        });
+    }
+    Ok(())
+}
+
+/// Whether `parent`, as the host shows it, can carry `driver`. `uppers` are the host's other links on it
+/// and `master` is the kind of the link it is a port of, if it is one.
+pub fn carry(
+    parent: &LinkInfo,
+    driver: Driver,
+    uppers: &[LinkInfo],
+    master: Option<&LinkInfo>,
+    hardware: &Hardware,
+) -> Result<(), Error> {
+    let refuse = |reason: String, remedy: &'static str| {
+        Err(Error::ParentUnfit { parent: parent.name.clone(), driver: driver.to_string(), reason, remedy })
+    };
+    if parent.kind == SeenKind::Loopback {
+        return refuse("it is the loopback link".into(), "name the network card, such as eth0");
+    }
+    // macvlan, ipvlan, bridge, bond and team all need the one rx_handler of a link (net/core/dev.c).
+    if let Some(master) = master {
+        return refuse(format!("it is a port of {}", master.name), "use the link that it is a port of, or another one");
+    }
+    match (driver, &parent.kind) {
+        (Driver::Macvlan { .. }, SeenKind::Macvlan(_)) | (Driver::Ipvlan { .. }, SeenKind::Ipvlan(..)) => {
+            return refuse(format!("it is a {} link itself", driver.kind()), "use the link below it");
+        }
+        _ => {}
+    }
+    if hardware.wireless && driver.kind() == DriverKind::Macvlan {
+        return refuse(
+            "it is a Wi-Fi station, and its access point drops frames of other MAC addresses".into(),
+            "use -d ipvlan, whose endpoints share the parent's MAC",
+        );
+    }
+    let mine = |upper: &&LinkInfo| upper.lower == Some(parent.index) && !upper.lower_elsewhere;
+    for upper in uppers.iter().filter(mine) {
+        let clash = match (driver, &upper.kind) {
+            (Driver::Macvlan { mode: MacvlanMode::Passthru }, SeenKind::Macvlan(_)) => true,
+            (Driver::Macvlan { .. }, SeenKind::Macvlan(mode)) => *mode == MacvlanMode::Passthru,
+            (Driver::Macvlan { .. }, SeenKind::Ipvlan(..)) | (Driver::Ipvlan { .. }, SeenKind::Macvlan(_)) => true,
+            (Driver::Ipvlan { mode, flag }, SeenKind::Ipvlan(m, f)) => mode != *m || flag != *f,
+            _ => false,
+        };
+        if clash {
+            return refuse(
+                format!("{} is on it already", upper.name),
+                "remove that link, or choose its driver and mode",
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What is known not to work on a parent, and what to use instead, for `parent ls`.
+pub fn caveats(link: &LinkInfo, uppers: &[LinkInfo], hardware: &Hardware) -> Vec<String> {
+    let mut found = Vec::new();
+    if hardware.wireless {
+        found.push("Wi-Fi: access points drop frames of other MAC addresses; use ipvlan".into());
+    }
+    let machine = hardware.machine.as_deref().unwrap_or_default();
+    if machine.contains("VirtualBox") {
+        found.push("VirtualBox drops frames of other MAC addresses unless promiscuous mode is allowed; use ipvlan, or set it to Allow All".into());
+    }
+    if machine.contains("VMware") {
+        found.push("VMware drops frames of other MAC addresses unless the port group accepts forged transmits and promiscuous mode; use ipvlan".into());
+    }
+    let on_it = |u: &&LinkInfo| u.lower == Some(link.index) && !u.lower_elsewhere;
+    if let Some(upper) = uppers.iter().filter(on_it).find(|u| matches!(u.kind, SeenKind::Ipvlan(..))) {
+        found.push(format!("ipvlan {} is on it: macvlan is refused there; use ipvlan with its mode", upper.name));
+    }
+    if let Some(upper) = uppers.iter().filter(on_it).find(|u| matches!(u.kind, SeenKind::Macvlan(_))) {
+        found.push(format!("macvlan {} is on it: ipvlan is refused there; use macvlan", upper.name));
+    }
+    found
+}

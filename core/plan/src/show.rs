@@ -1,0 +1,73 @@
+//! Plans as commands of iproute2 and sysctl, for `--dry-run`.
+
+use crate::object::{Link, LinkKind, LinkTitle, Op, Route};
+
+/// The commands with the same effect as `ops`. `sandbox`: what to call the namespace, if the link
+/// lives in one.
+pub fn commands(ops: &[Op], link: &Link, sandbox: Option<&str>) -> Vec<String> {
+    let name = match &link.title {
+        LinkTitle::Exact(name) => name.to_string(),
+        LinkTitle::Numbered(prefix) => format!("{prefix}0"),
+    };
+    let ip = sandbox.map_or_else(|| "ip".to_owned(), |s| format!("ip -n {s}"));
+    let line = |op: &Op| match op {
+        Op::AddLink(link) => add_link(link, &name, sandbox),
+        Op::SetSysctl(s) => {
+            let setting = format!("sysctl -w net.{}.conf.{}.{}={}", s.family, name.replace('.', "/"), s.key, s.value);
+            sandbox.map_or(setting.clone(), |s| format!("ip netns exec {s} {setting}"))
+        }
+        Op::SetMtu(mtu) => format!("{ip} link set {name} mtu {mtu}"),
+        Op::SetUp { alias } => format!("{ip} link set {name} alias '{alias}' up"),
+        Op::AddAddress { address, dad } => {
+            let flags = if address.addr().is_ipv6() && !dad { " nodad" } else { "" };
+            let broadcast = if address.addr().is_ipv4() && address.prefix_len() < 31 { " brd +" } else { "" };
+            format!("{ip} addr add {address}{broadcast} dev {name}{flags}")
+        }
+        Op::DelAddress(address) => format!("{ip} addr del {address} dev {name}"),
+        Op::AddRoute(route) => format!("{ip} route add {}", self::route(route, &name)),
+        Op::DelRoute(route) => format!("{ip} route del {}", self::route(route, &name)),
+        Op::DelLink => format!("{ip} link del {name}"),
+    };
+    ops.iter().map(line).collect()
+}
+
+fn add_link(link: &Link, name: &str, sandbox: Option<&str>) -> String {
+    let mut command = String::from("ip link add");
+    let mut word = |text: &str| {
+        command.push(' ');
+        command.push_str(text);
+    };
+    if let Some(lower) = &link.lower {
+        word(&format!("link {lower}"));
+    }
+    word(&format!("name {name}"));
+    if let Some(mac) = link.mac {
+        word(&format!("address {mac}"));
+    }
+    if let Some(mtu) = link.mtu {
+        word(&format!("mtu {mtu}"));
+    }
+    word(&format!("group {}", link.tag.0));
+    if let Some(sandbox) = sandbox {
+        word(&format!("netns {sandbox}"));
+    }
+    word(&format!("type {}", link.kind.word()));
+    match link.kind {
+        LinkKind::Macvlan(mode) => word(&format!("mode {mode}")),
+        LinkKind::Ipvlan(mode, flag) => word(&format!("mode {mode} {flag}")),
+        LinkKind::Vlan(tag) => word(&format!("protocol {} id {}", tag.protocol, tag.id)),
+        LinkKind::Dummy => {}
+    }
+    command
+}
+
+fn route(route: &Route, link: &str) -> String {
+    let destination = if route.destination.prefix_len() == 0 {
+        if route.destination.addr().is_ipv6() { "::/0".into() } else { "default".into() }
+    } else {
+        route.destination.to_string()
+    };
+    let via = route.via.map(|v| format!(" via {v}")).unwrap_or_default();
+    let source = route.source.map(|s| format!(" src {s}")).unwrap_or_default();
+    format!("{destination}{via} dev {link}{source}")
+}

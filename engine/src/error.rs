@@ -1,0 +1,141 @@
+//! What can go wrong, for one line to a user.
+
+use std::path::PathBuf;
+
+/// What a front end is to make of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong in itself.
+    Invalid,
+    /// Something that it names is not there.
+    NotFound,
+    /// It does not go with what is there.
+    Conflict,
+    /// The store or the kernel can't do it now.
+    Unavailable,
+    /// A fault of this host or of Trunkline.
+    Internal,
+}
+
+/// A request that failed. Nothing was changed, or what was begun is undone; where even that failed,
+/// the intent stays and is settled by the next audit, `gc` or start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself.
+    #[error(transparent)]
+    Model(#[from] model::Error),
+    /// A network that the drivers refuse.
+    #[error(transparent)]
+    Plan(#[from] plan::Error),
+    /// Addresses.
+    #[error("network {network}: {source}")]
+    Ipam {
+        /// The network.
+        network: String,
+        /// The address plan's reason.
+        #[source]
+        source: ipam::Error,
+    },
+    /// The kernel.
+    #[error("{operation} {object}: {source}")]
+    Kernel {
+        /// What was wanted.
+        operation: &'static str,
+        /// Of what.
+        object: String,
+        /// The kernel's reason.
+        #[source]
+        source: kernel::Error,
+    },
+    /// The store.
+    #[error("{operation} {object}: {source}")]
+    Store {
+        /// What was wanted.
+        operation: &'static str,
+        /// Of what.
+        object: String,
+        /// The store's reason.
+        #[source]
+        source: store::Error,
+    },
+    /// A record in the store that this program can't read.
+    #[error("record {key} in the store cannot be read: {reason}")]
+    Record {
+        /// Its key.
+        key: String,
+        /// Why not.
+        reason: String,
+    },
+    /// A file of the run directory.
+    #[error("{operation} {}: {reason}", path.display())]
+    RunDir {
+        /// What was tried.
+        operation: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        reason: String,
+    },
+    /// No such object.
+    #[error("{object} {name} not found{hint}")]
+    NotFound {
+        /// network, endpoint, sandbox, process.
+        object: &'static str,
+        /// As asked for.
+        name: String,
+        /// Where to look, if that helps.
+        hint: &'static str,
+    },
+    /// Several objects whose identifiers begin so.
+    #[error("{object} {name} is ambiguous: give more of the identifier, or the name")]
+    Ambiguous {
+        /// network, endpoint, sandbox.
+        object: &'static str,
+        /// As asked for.
+        name: String,
+    },
+    /// It does not go with what is there.
+    #[error("{0}")]
+    Conflict(String),
+    /// The request is wrong in itself.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Error {
+    /// What a front end is to make of it.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Model(_) | Self::Invalid(_) | Self::Ambiguous { .. } => Kind::Invalid,
+            Self::Plan(plan::Error::ParentTaken { .. }) | Self::Conflict(_) => Kind::Conflict,
+            Self::Plan(_) => Kind::Invalid,
+            Self::Ipam { source, .. } => match source {
+                ipam::Error::InUse { .. } | ipam::Error::Overlap { .. } | ipam::Error::SameRange { .. } => {
+                    Kind::Conflict
+                }
+                ipam::Error::Exhausted { .. } | ipam::Error::DefaultsExhausted => Kind::Conflict,
+                _ => Kind::Invalid,
+            },
+            Self::Kernel { .. } => Kind::Unavailable,
+            Self::Store { source, .. } if source.is_conflict() => Kind::Conflict,
+            Self::Store { .. } => Kind::Unavailable,
+            Self::Record { .. } | Self::RunDir { .. } => Kind::Internal,
+            Self::NotFound { .. } => Kind::NotFound,
+        }
+    }
+
+    pub(crate) fn kernel(operation: &'static str, object: impl ToString) -> impl FnOnce(kernel::Error) -> Self {
+        let object = object.to_string();
+        move |source| Self::Kernel { operation, object, source }
+    }
+
+    pub(crate) fn store(operation: &'static str, object: impl ToString) -> impl FnOnce(store::Error) -> Self {
+        let object = object.to_string();
+        move |source| Self::Store { operation, object, source }
+    }
+
+    pub(crate) fn ipam(network: impl ToString) -> impl FnOnce(ipam::Error) -> Self {
+        let network = network.to_string();
+        move |source| Self::Ipam { network, source }
+    }
+}

@@ -1,0 +1,77 @@
+//! The host's links as parents.
+
+use crate::{Engine, Error};
+use ipnet::IpNet;
+use model::LinkName;
+use model::view::ParentView;
+use plan::{LinkInfo, SeenKind, parent};
+
+impl Engine {
+    /// The host's links that could be parents, by name.
+    pub fn parents(&self) -> Result<Vec<ParentView>, Error> {
+        let failed = || Error::kernel("list", "the host's links");
+        let links = self.kernel.host_links().map_err(failed())?;
+        let addresses = self.kernel.host_addresses().map_err(failed())?;
+        let routes = self.kernel.host_routes().map_err(failed())?;
+        let candidates = links.iter().filter(|l| is_candidate(l));
+        let mut views: Vec<ParentView> = candidates
+            .map(|link| {
+                let mine = addresses.iter().filter(|(index, _)| *index == link.index);
+                let default = routes.iter().filter(|r| r.link == link.index && r.route.destination.prefix_len() == 0);
+                let mut view = self.parent_view(link, &links);
+                view.subnets = mine.map(|(_, a)| a.trunc()).filter(is_global).collect();
+                view.subnets.dedup();
+                view.gateways = default.filter_map(|r| r.route.via).collect();
+                view
+            })
+            .collect();
+        views.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(views)
+    }
+
+    fn parent_view(&self, link: &LinkInfo, links: &[LinkInfo]) -> ParentView {
+        let name = link.name.parse::<LinkName>().ok();
+        let hardware = name.as_ref().map(|n| self.kernel.hardware(n)).unwrap_or_default();
+        let mut warnings = parent::caveats(link, links, &hardware);
+        if let Some(master) = links.iter().find(|l| Some(l.index) == link.master) {
+            warnings.insert(0, format!("a port of {}: use {} itself", master.name, master.name));
+        }
+        let state = self.state();
+        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
+        let mut networks: Vec<String> =
+            settled.filter(|n| n.parent.as_str() == link.name).map(|n| n.name.to_string()).collect();
+        networks.sort();
+        ParentView {
+            name: link.name.clone(),
+            kind: kind_word(&link.kind),
+            provisioned: name.is_some_and(|n| state.provisioned.contains_key(&n)),
+            up: link.up,
+            mtu: link.mtu,
+            subnets: Vec::new(),
+            gateways: Vec::new(),
+            networks,
+            warnings,
+        }
+    }
+}
+
+fn is_candidate(link: &LinkInfo) -> bool {
+    !matches!(link.kind, SeenKind::Loopback | SeenKind::Macvlan(_) | SeenKind::Ipvlan(..))
+}
+
+/// Every link has its fe80::/64.
+fn is_global(prefix: &IpNet) -> bool {
+    !matches!(prefix, IpNet::V6(p) if p.addr().is_unicast_link_local())
+}
+
+fn kind_word(kind: &SeenKind) -> String {
+    match kind {
+        SeenKind::Physical => "physical".into(),
+        SeenKind::Loopback => "loopback".into(),
+        SeenKind::Macvlan(_) => "macvlan".into(),
+        SeenKind::Ipvlan(..) => "ipvlan".into(),
+        SeenKind::Vlan(tag) => format!("vlan {}", tag.id),
+        SeenKind::Dummy => "dummy".into(),
+        SeenKind::Other(kind) => kind.clone(),
+    }
+}

@@ -1,0 +1,206 @@
+//! Making the kernel what the records say. What is as declared is left alone.
+
+use crate::target::place;
+use crate::{Engine, Error};
+use kernel::Place;
+use model::{Endpoint, Network, ProvisionedLink};
+use plan::{LinkPlan, LinkTag, SeenLink};
+use std::collections::BTreeMap;
+
+/// A link of a plan that is not as planned.
+pub(crate) struct Drift {
+    pub(crate) plan: LinkPlan,
+    pub(crate) ops: Vec<plan::Op>,
+}
+
+/// The plans that differ from what was seen, each with the way back.
+fn drifts(plans: Vec<LinkPlan>, seen: &[SeenLink]) -> Vec<Drift> {
+    let drift = |plan: LinkPlan| {
+        let ops = plan::delta(&plan, seen.iter().find(|s| s.info.has_tag(plan.link.tag)));
+        (!ops.is_empty()).then_some(Drift { plan, ops })
+    };
+    plans.into_iter().filter_map(drift).collect()
+}
+
+impl Engine {
+    /// Everything: the host's links, then the networks' health, then the endpoints.
+    pub(crate) fn reconcile_all(&self) {
+        self.reconcile_host();
+        let networks: Vec<Network> = self.settled_networks();
+        for network in networks {
+            self.reconcile_network(&network);
+        }
+    }
+
+    pub(crate) fn settled_networks(&self) -> Vec<Network> {
+        let state = self.state();
+        state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str())).cloned().collect()
+    }
+
+    /// The links that must be in the host's namespace, the lowest first, each with the key under which
+    /// whoever makes or removes it holds it: provisioned parents, then shims.
+    fn host_plans(&self) -> Vec<(String, LinkPlan)> {
+        let state = self.state();
+        let mut parents: Vec<&ProvisionedLink> = state.provisioned.values().filter(|p| needed(&state, p)).collect();
+        parents.sort_by_key(|p| depth(&state.provisioned, p));
+        let parents = parents.into_iter().map(|p| (format!("parent {}", p.name), plan::provisioned(p)));
+        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
+        let shims = settled.filter_map(|n| Some((n.id.to_string(), shim_plan(n, &state.endpoints_of(&n.id))?)));
+        parents.chain(shims).collect()
+    }
+
+    /// The links in the host's namespace that are not as planned.
+    pub(crate) fn host_drift(&self) -> Result<Vec<(String, Drift)>, Error> {
+        let plans = self.host_plans();
+        if plans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tags: Vec<LinkTag> = plans.iter().map(|(_, p)| p.link.tag).collect();
+        let seen =
+            self.kernel.observe(&Place::Host, Some(&tags)).map_err(Error::kernel("look at", "the host's links"))?;
+        let keyed = |(key, plan)| drifts(vec![plan], &seen).pop().map(|drift| (key, drift));
+        Ok(plans.into_iter().filter_map(keyed).collect())
+    }
+
+    pub(crate) fn reconcile_host(&self) {
+        let found = match self.host_drift() {
+            Ok(found) => found,
+            Err(error) => return tracing::error!(%error, "the host's links could not be compared"),
+        };
+        for (key, drift) in found {
+            // Its making or removal may be under way, or over since the look.
+            let Some(_mine) = self.reservations.try_take(key) else { continue };
+            if self.host_plans().iter().any(|(_, p)| p.link.tag == drift.plan.link.tag) {
+                self.mend(&drift);
+            }
+        }
+    }
+
+    fn mend(&self, drift: &Drift) {
+        let link = &drift.plan.link.alias;
+        match self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops) {
+            Ok(_) => tracing::info!(link, changes = drift.ops.len(), "repaired"),
+            Err(error) => tracing::warn!(link, %error, "could not be repaired"),
+        }
+    }
+
+    /// One network: its parents and shim, its health, its endpoints.
+    pub(crate) fn reconcile_network(&self, network: &Network) {
+        let reason = self.parent_trouble(network);
+        let news = self.state().set_health(network.id.as_str(), reason.clone());
+        if news {
+            let action = if reason.is_some() { "degraded" } else { "ready" };
+            let attributes: Vec<_> = reason.clone().map(|r| ("reason", r)).into_iter().collect();
+            self.emit("network", action, network.id.as_str(), network.name.as_str(), &attributes);
+        }
+        let endpoints: Vec<Endpoint> = {
+            let state = self.state();
+            let settled = |e: &&&Endpoint| !state.unsettled.contains(e.id.as_str());
+            state.endpoints_of(&network.id).iter().filter(settled).map(|e| (*e).clone()).collect()
+        };
+        for endpoint in endpoints {
+            self.reconcile_endpoint(network, &endpoint);
+        }
+    }
+
+    /// What keeps endpoints from attaching, if anything.
+    pub(crate) fn parent_trouble(&self, network: &Network) -> Option<String> {
+        let parent = &network.parent;
+        match self.kernel.host_link(parent) {
+            Ok(Some(link)) if link.up => None,
+            Ok(Some(_)) => Some(format!("parent {parent} is down: ip link set {parent} up")),
+            Ok(None) => Some(format!("parent {parent} is missing: endpoints attach when it appears")),
+            Err(error) => Some(error.to_string()),
+        }
+    }
+
+    /// An endpoint's drift; none if it is as declared.
+    pub(crate) fn endpoint_drift(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+    ) -> Result<Option<Drift>, kernel::Error> {
+        let plan = plan::endpoint(network, endpoint);
+        let seen = self.kernel.observe(&place(&endpoint.attachment), Some(&[plan.link.tag]))?;
+        if let Some(link) = seen.first() {
+            self.state().links.insert(endpoint.id.clone(), link.info.name.clone());
+        }
+        Ok(drifts(vec![plan], &seen).pop())
+    }
+
+    /// One endpoint: mended in its sandbox, or released if that is gone.
+    pub(crate) fn reconcile_endpoint(&self, network: &Network, endpoint: &Endpoint) {
+        let Some(_mine) = self.reservations.try_take(endpoint.id.to_string()) else { return };
+        if !self.state().endpoints.contains_key(&endpoint.id) {
+            return;
+        }
+        let reason = match self.endpoint_drift(network, endpoint) {
+            Ok(None) => None,
+            Ok(Some(drift)) => self.mend_endpoint(network, endpoint, &drift),
+            Err(error) if error.is_namespace_gone() => {
+                if let Err(error) = self.detach(&endpoint.id) {
+                    tracing::error!(endpoint = %endpoint.name, %error, "its sandbox is gone; it is still to be released");
+                }
+                return;
+            }
+            Err(error) => Some(error.to_string()),
+        };
+        self.state().set_health(endpoint.id.as_str(), reason);
+    }
+
+    fn mend_endpoint(&self, network: &Network, endpoint: &Endpoint, drift: &Drift) -> Option<String> {
+        let remade = drift.ops.iter().any(|op| matches!(op, plan::Op::AddLink(_)));
+        match self.kernel.apply(&place(&endpoint.attachment), drift.plan.link.tag, &drift.ops) {
+            Ok(link) => {
+                if let Some(link) = link {
+                    self.state().links.insert(endpoint.id.clone(), link.name.clone());
+                    if remade {
+                        self.watch_and_announce(network, endpoint, &link);
+                    }
+                }
+                self.emit("endpoint", "repaired", endpoint.id.as_str(), endpoint.name.as_str(), &[]);
+                None
+            }
+            Err(error) => {
+                if remade {
+                    // A link without its addresses would look whole to nobody but would be in the way.
+                    let _ = self.kernel.apply(&place(&endpoint.attachment), drift.plan.link.tag, &[plan::Op::DelLink]);
+                }
+                Some(error.to_string())
+            }
+        }
+    }
+
+    /// The plan of a network's shim, if it has one.
+    pub(crate) fn shim_plan(&self, network: &Network) -> Option<LinkPlan> {
+        shim_plan(network, &self.state().endpoints_of(&network.id))
+    }
+
+    /// Brings a network's shim up to date with its endpoints.
+    pub(crate) fn refresh_shim(&self, network: &Network) -> Result<(), Error> {
+        let _mine = self.reservations.take([format!("shim {}", network.id)]);
+        let Some(plan) = self.shim_plan(network) else { return Ok(()) };
+        let failed = || Error::kernel("give the host access to network", &network.name);
+        let seen = self.kernel.observe(&Place::Host, Some(&[plan.link.tag])).map_err(failed())?;
+        for drift in drifts(vec![plan], &seen) {
+            self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops).map_err(failed())?;
+        }
+        Ok(())
+    }
+}
+
+fn shim_plan(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
+    network.settings.host_access.then(|| plan::shim(network, endpoints)).flatten()
+}
+
+/// Whether a settled network stands on a provisioned link, directly or not.
+fn needed(state: &crate::state::State, link: &ProvisionedLink) -> bool {
+    let direct = |n: &Network| n.parent == link.name && !state.unsettled.contains(n.id.as_str());
+    state.networks.values().any(direct)
+        || state.provisioned.values().any(|upper| upper.lower() == Some(&link.name) && needed(state, upper))
+}
+
+/// How many provisioned links lie below.
+fn depth(all: &BTreeMap<model::LinkName, ProvisionedLink>, link: &ProvisionedLink) -> usize {
+    link.lower().and_then(|lower| all.get(lower)).map_or(0, |lower| 1 + depth(all, lower))
+}

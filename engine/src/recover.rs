@@ -1,0 +1,96 @@
+//! The start: reading the records, settling what a crash cut short, and making the kernel follow.
+
+use crate::{Engine, Error, records};
+use model::{Endpoint, Network, ProvisionedLink, Sandbox, SandboxStatus};
+use store::Txn;
+
+impl Engine {
+    pub(crate) fn recover(&self) -> Result<(), Error> {
+        self.load()?;
+        self.release_strays()?;
+        for intent in self.runs.intents()? {
+            tracing::warn!(?intent, "an operation was cut short; what it left is taken away");
+            if let Err(error) = self.settle(&intent) {
+                // The intent stays: the next audit tries again.
+                tracing::error!(%error, "what a cut operation left could not be taken away yet");
+            }
+        }
+        self.find_sandboxes();
+        self.reconcile_all();
+        self.watch_sandboxes();
+        Ok(())
+    }
+
+    fn load(&self) -> Result<(), Error> {
+        let store = self.store.as_ref();
+        let networks: Vec<Network> = records::list(store, records::NETWORKS)?;
+        let endpoints: Vec<Endpoint> = records::list(store, records::ENDPOINTS)?;
+        let parents: Vec<ProvisionedLink> = records::list(store, records::PARENTS)?;
+        let sandboxes: Vec<Sandbox> = records::list(store, records::SANDBOXES)?;
+        let mut state = self.state();
+        for network in &networks {
+            state.add_network(network)?;
+            for address in &network.shim {
+                state.space.replay(&network.name, *address).map_err(Error::ipam(&network.name))?;
+            }
+        }
+        for endpoint in &endpoints {
+            let Some(network) = state.networks.get(&endpoint.network).cloned() else {
+                tracing::error!(endpoint = %endpoint.id, "its network is not in the store; left alone");
+                continue;
+            };
+            for address in endpoint.ep_iface.addresses() {
+                state.space.replay(&network.name, address.addr()).map_err(Error::ipam(&network.name))?;
+            }
+            state.add_endpoint(endpoint);
+        }
+        state.provisioned = parents.into_iter().map(|p| (p.name.clone(), p)).collect();
+        state.sandboxes = sandboxes.into_iter().map(|s| (s.id.clone(), s)).collect();
+        tracing::info!(networks = networks.len(), endpoints = endpoints.len(), "read from the store");
+        Ok(())
+    }
+
+    /// Claims and endpoints whose owner is not in the store: a transaction writes both or neither, so only a
+    /// damaged or edited store has them.
+    fn release_strays(&self) -> Result<(), Error> {
+        let known: std::collections::BTreeSet<String> = {
+            let state = self.state();
+            let of_network = |n: &Network| n.shim.iter().map(|a| records::claim_key(n, *a)).collect::<Vec<_>>();
+            let of_endpoint = |e: &Endpoint| -> Vec<String> {
+                let Some(network) = state.networks.get(&e.network) else { return Vec::new() };
+                e.ep_iface.addresses().map(|a| records::claim_key(network, a.addr())).collect()
+            };
+            let networks = state.networks.values().flat_map(of_network);
+            networks.chain(state.endpoints.values().flat_map(of_endpoint)).collect()
+        };
+        for key in self.stored_claims()?.into_iter().filter(|key| !known.contains(key)) {
+            tracing::warn!(key, "a claim without an owner is released");
+            self.commit("release claim", &key, Txn::new().delete(key.clone()))?;
+        }
+        Ok(())
+    }
+
+    /// Which of the sandboxes that ran when the daemon was last here still run.
+    fn find_sandboxes(&self) {
+        let running: Vec<Sandbox> = {
+            let state = self.state();
+            state.sandboxes.values().filter(|s| s.status == SandboxStatus::Running).cloned().collect()
+        };
+        for sandbox in running {
+            if let Err(error) = self.check_sandbox(&sandbox) {
+                tracing::error!(sandbox = %sandbox.name, %error, "its end could not be recorded yet");
+            }
+        }
+    }
+
+    fn watch_sandboxes(&self) {
+        let places: std::collections::BTreeSet<_> =
+            self.state().endpoints.values().map(|e| crate::target::place(&e.attachment)).collect();
+        for place in places {
+            let kernel::Place::Sandbox(sandbox) = place else { continue };
+            if let Err(error) = self.kernel.watch_sandbox(&sandbox) {
+                tracing::warn!(path = %sandbox.path.display(), %error, "its end will be seen by the audit only");
+            }
+        }
+    }
+}

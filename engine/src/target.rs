@@ -1,0 +1,68 @@
+//! Finding the namespace that a request means.
+
+use crate::{Engine, Error};
+use kernel::{Place, SandboxPath};
+use model::request::Target;
+use model::{Attachment, SandboxProcess};
+use std::path::{Path, PathBuf};
+
+impl Engine {
+    /// The namespace behind a target, with its identity. Never the host's own.
+    pub(crate) fn locate(&self, target: &Target) -> Result<Attachment, Error> {
+        let attachment = match target {
+            Target::Sandbox(reference) => {
+                let sandbox = self.state().sandbox(reference)?.clone();
+                let found = self.locate_process(sandbox.process.pid)?;
+                if found.namespace != sandbox.namespace {
+                    return Err(Error::Conflict(format!("sandbox {} is not running", sandbox.name)));
+                }
+                Attachment { sandbox: Some(sandbox.id), ..found }
+            }
+            Target::Pid(pid) => self.locate_process(*pid)?,
+            Target::Path(path) => self.locate_path(path)?,
+        };
+        if attachment.namespace == self.host {
+            let path = attachment.path.display();
+            return Err(Error::Invalid(format!(
+                "{path} is the host's own network namespace: give a process or a path of another one"
+            )));
+        }
+        Ok(attachment)
+    }
+
+    fn locate_path(&self, path: &Path) -> Result<Attachment, Error> {
+        if !path.is_absolute() {
+            return Err(Error::Invalid(format!("namespace path {} must be absolute", path.display())));
+        }
+        let namespace = self.kernel.namespace(path).map_err(|e| Error::Invalid(e.to_string()))?;
+        Ok(Attachment { path: path.to_owned(), namespace, process: None, sandbox: None })
+    }
+
+    pub(crate) fn locate_process(&self, pid: u32) -> Result<Attachment, Error> {
+        let gone = || Error::NotFound { object: "process", name: pid.to_string(), hint: ": it has ended" };
+        let started = start_time(pid).ok_or_else(gone)?;
+        let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
+        let namespace = self.kernel.namespace(&path).map_err(|e| {
+            // A zombie still has a directory, but no namespaces.
+            if start_time(pid) == Some(started) { Error::Invalid(e.to_string()) } else { gone() }
+        })?;
+        Ok(Attachment { path, namespace, process: Some(SandboxProcess { pid, started }), sandbox: None })
+    }
+}
+
+/// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted after the
+/// command's closing parenthesis, for the command itself may have blanks and parentheses (proc(5)).
+/// None: it is gone, or a zombie.
+pub(crate) fn start_time(pid: u32) -> Option<u64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
+    if matches!(fields.next()?, "Z" | "X" | "x") {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
+}
+
+/// Where an attachment's link lives.
+pub(crate) fn place(attachment: &Attachment) -> Place {
+    Place::Sandbox(SandboxPath { path: attachment.path.clone(), id: attachment.namespace.clone() })
+}

@@ -1,0 +1,123 @@
+//! What the engine shows.
+
+use crate::state::State;
+use crate::{Engine, Error};
+use model::view::{EndpointView, Health, NetworkView, SandboxView, SubnetUse};
+use model::{Endpoint, EndpointId, Network, Sandbox};
+
+impl Engine {
+    /// All networks, by name.
+    pub fn networks(&self) -> Vec<NetworkView> {
+        let state = self.state();
+        let settled = state.names.values().filter_map(|id| state.networks.get(id));
+        settled.filter(|n| !state.unsettled.contains(n.id.as_str())).map(|n| network(&state, n)).collect()
+    }
+
+    /// A network by name, identifier, or unique start of one.
+    pub fn network(&self, reference: &str) -> Result<NetworkView, Error> {
+        let state = self.state();
+        Ok(network(&state, state.network(reference)?))
+    }
+
+    /// All endpoints, the oldest first.
+    pub fn endpoints(&self) -> Vec<EndpointView> {
+        let state = self.state();
+        let mut all: Vec<&Endpoint> = state.endpoints.values().collect();
+        all.retain(|e| !state.unsettled.contains(e.id.as_str()));
+        all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        all.into_iter().filter_map(|e| endpoint(&state, e)).collect()
+    }
+
+    pub(crate) fn endpoint_view(&self, id: &EndpointId) -> Result<EndpointView, Error> {
+        let state = self.state();
+        let found = state.endpoints.get(id).and_then(|e| endpoint(&state, e));
+        found.ok_or_else(|| Error::NotFound { object: "endpoint", name: id.short().into(), hint: "" })
+    }
+
+    /// All sandboxes, the oldest first.
+    pub fn sandboxes(&self) -> Vec<SandboxView> {
+        let state = self.state();
+        let mut all: Vec<&Sandbox> = state.sandboxes.values().collect();
+        all.retain(|s| !state.unsettled.contains(s.id.as_str()));
+        all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
+        all.into_iter().map(|s| sandbox(&state, s)).collect()
+    }
+
+    /// A sandbox by name, identifier, or unique start of one.
+    pub fn sandbox(&self, reference: &str) -> Result<SandboxView, Error> {
+        let state = self.state();
+        Ok(sandbox(&state, state.sandbox(reference)?))
+    }
+}
+
+fn health(state: &State, id: &str) -> Health {
+    match state.degraded.get(id) {
+        None => Health::Ready,
+        Some(reason) => Health::Degraded { reason: reason.clone() },
+    }
+}
+
+pub(crate) fn network(state: &State, network: &Network) -> NetworkView {
+    let usage = |subnet: &model::Subnet| {
+        let counts = state.space.counts(&network.name, &subnet.prefix).ok();
+        SubnetUse {
+            subnet: subnet.clone(),
+            ips_in_use: counts.as_ref().map_or(0, |c| c.in_use),
+            dynamic_ips_available: counts.as_ref().map_or(0, |c| c.dynamic_available),
+        }
+    };
+    let endpoints = state.endpoints_of(&network.id);
+    let settled = endpoints.into_iter().filter(|e| !state.unsettled.contains(e.id.as_str()));
+    NetworkView {
+        id: network.id.clone(),
+        name: network.name.to_string(),
+        driver: network.settings.driver.kind(),
+        scope: "local".into(),
+        parent: network.parent.to_string(),
+        parent_provisioned: state.provisioned.contains_key(&network.parent),
+        settings: network.settings.clone(),
+        subnets: network.subnets.iter().map(usage).collect(),
+        ipv6: network.ipv6(),
+        internal: network.settings.internal || network.has_own_dummy(),
+        labels: network.labels.clone(),
+        options: network.options.clone(),
+        host_addresses: network.shim.clone(),
+        endpoints: settled.filter_map(|e| endpoint(state, e)).collect(),
+        health: health(state, network.id.as_str()),
+        created: network.created,
+    }
+}
+
+fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
+    let network = state.networks.get(&endpoint.network)?;
+    let sandbox = endpoint.attachment.sandbox.as_ref().and_then(|s| state.sandboxes.get(s));
+    Some(EndpointView {
+        id: endpoint.id.clone(),
+        name: endpoint.name.to_string(),
+        network_id: network.id.clone(),
+        network: network.name.to_string(),
+        addresses: endpoint.ep_iface.addresses().collect(),
+        mac: endpoint.ep_iface.mac,
+        path: endpoint.attachment.path.clone(),
+        namespace: endpoint.attachment.namespace.clone(),
+        sandbox: sandbox.map(|s| s.name.to_string()),
+        link: state.links.get(&endpoint.id).cloned(),
+        health: health(state, endpoint.id.as_str()),
+        created: endpoint.created,
+    })
+}
+
+fn sandbox(state: &State, sandbox: &Sandbox) -> SandboxView {
+    SandboxView {
+        id: sandbox.id.clone(),
+        name: sandbox.name.to_string(),
+        pid: sandbox.process.pid,
+        pid_started: sandbox.process.started,
+        namespace: sandbox.namespace.clone(),
+        command: sandbox.command.clone(),
+        log: sandbox.log.clone(),
+        status: sandbox.status.clone(),
+        endpoints: state.endpoints_of_sandbox(&sandbox.id).into_iter().filter_map(|e| endpoint(state, e)).collect(),
+        created: sandbox.created,
+    }
+}

@@ -1,0 +1,117 @@
+//! Following the kernel: a parent that comes or goes, a link that somebody deleted, a sandbox's end.
+
+use crate::{Engine, Error};
+use kernel::KernelEvent;
+use model::{LinkName, Network};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// How often the watcher looks whether the engine stops.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Starts the thread that follows the kernel. It holds the engine only while it works for it.
+pub(crate) fn start(
+    engine: &Arc<Engine>,
+    events: Receiver<KernelEvent>,
+    audit_every: Duration,
+) -> Result<JoinHandle<()>, Error> {
+    let engine = Arc::downgrade(engine);
+    let thread = std::thread::Builder::new().name("watch".into());
+    let started = thread.spawn(move || follow(&engine, &events, audit_every));
+    started.map_err(|e| Error::Invalid(format!("the watcher's thread could not start: {e}")))
+}
+
+fn follow(engine: &Weak<Engine>, events: &Receiver<KernelEvent>, audit_every: Duration) {
+    let mut audit_at = Instant::now() + audit_every;
+    loop {
+        let event = events.recv_timeout(TICK);
+        let Some(engine) = engine.upgrade().filter(|e| !e.is_stopping()) else { return };
+        match event {
+            Ok(event) => engine.hear(event),
+            Err(RecvTimeoutError::Timeout) if Instant::now() < audit_at => continue,
+            Err(RecvTimeoutError::Timeout) => engine.audit(),
+            Err(RecvTimeoutError::Disconnected) => {
+                tracing::error!("the kernel's notifications ended; the audit goes on");
+                engine.audit();
+                drop(engine);
+                std::thread::sleep(audit_every.max(TICK));
+            }
+        }
+        if Instant::now() >= audit_at {
+            audit_at = Instant::now() + audit_every;
+        }
+    }
+}
+
+impl Engine {
+    fn hear(&self, event: KernelEvent) {
+        match event {
+            KernelEvent::LinkChanged(link) => self.link_changed(&link),
+            KernelEvent::LinkGone { name, .. } => self.link_gone(&name),
+            KernelEvent::AddressingChanged => {}
+            KernelEvent::SandboxLinkGone { namespace, .. } => self.reconcile_sandbox(&namespace),
+            KernelEvent::NamespaceGone(namespace) => self.namespace_gone(&namespace),
+            KernelEvent::Overrun => {
+                tracing::warn!("notifications of the kernel were lost: comparing everything");
+                self.audit();
+            }
+        }
+    }
+
+    /// A link that some degraded network waits for, or one that went down under a network.
+    fn link_changed(&self, link: &plan::LinkInfo) {
+        let concerned: Vec<Network> = {
+            let state = self.state();
+            let waits = |n: &&Network| state.degraded.contains_key(n.id.as_str());
+            let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
+            settled.filter(|n| rests_on(&state, n, &link.name) && (waits(n) || !link.up)).cloned().collect()
+        };
+        self.mend_networks(&concerned);
+    }
+
+    fn link_gone(&self, name: &str) {
+        let concerned: Vec<Network> = {
+            let state = self.state();
+            let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
+            let shim = |n: &Network| n.settings.host_access && plan::shim_name(n) == name;
+            settled.filter(|n| shim(n) || rests_on(&state, n, name)).cloned().collect()
+        };
+        self.mend_networks(&concerned);
+    }
+
+    fn mend_networks(&self, networks: &[Network]) {
+        if networks.is_empty() {
+            return;
+        }
+        self.reconcile_host();
+        for network in networks {
+            self.reconcile_network(network);
+        }
+    }
+
+    fn reconcile_sandbox(&self, namespace: &model::NamespaceId) {
+        let found: Vec<_> = {
+            let state = self.state();
+            let pair = |e: &&model::Endpoint| Some((state.networks.get(&e.network)?.clone(), (*e).clone()));
+            let endpoints = state.endpoints_in(namespace);
+            endpoints.iter().filter(|e| !state.unsettled.contains(e.id.as_str())).filter_map(pair).collect()
+        };
+        for (network, endpoint) in found {
+            self.reconcile_endpoint(&network, &endpoint);
+        }
+    }
+}
+
+/// Whether a network's parent is this link, or a provisioned one above it.
+fn rests_on(state: &crate::state::State, network: &Network, link: &str) -> bool {
+    let mut next: Option<&LinkName> = Some(&network.parent);
+    while let Some(name) = next {
+        if name.as_str() == link {
+            return true;
+        }
+        next = state.provisioned.get(name).and_then(|p| p.lower());
+    }
+    false
+}

@@ -1,0 +1,2 @@
+//! trunkline-cli
+fn main() {}

@@ -1,0 +1,118 @@
+//! The daemon's life: store, socket, engine, readiness, requests, the end.
+
+use crate::config::Config;
+use crate::listen::{self, Socket};
+use crate::{Error, app, logs};
+use engine::{Engine, EngineConfig};
+use kernel::Rtnl;
+use sd_notify::NotifyState;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::sync::Arc;
+use store::Redb;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+/// Threads for calls into the engine: more calls than this wait for their turn.
+const ENGINE_THREADS: usize = 128;
+
+/// Runs until SIGTERM or SIGINT. On return the running calls have ended and the socket is gone;
+/// networks, endpoints and sandboxes stay as they are.
+pub fn run(config: &Config) -> Result<(), Error> {
+    logs::start(config.log_format);
+    directory(&config.state_dir, 0o700)?;
+    directory(&config.run_dir, 0o755)?;
+    // First the socket is tried, then the store's lock taken, and only then anything changed: a
+    // second daemon must not reconcile beside the first.
+    listen::refuse_live(&config.socket)?;
+    let store = Redb::open(&config.store)?;
+    let Socket { listener, own } = listen::listen(&config.socket)?;
+    let outcome = serve(config, store, listener);
+    if let Some(file) = own {
+        file.remove();
+    }
+    outcome
+}
+
+fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Error> {
+    let server = |operation| move |source| Error::Server { operation, source };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(ENGINE_THREADS)
+        .thread_name("api")
+        .enable_all()
+        .build()
+        .map_err(server("start the server's threads"))?;
+    // Before the recovery, so that a signal during it is not lost.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new().map_err(server("handle signals"))?
+    };
+    let settings = EngineConfig { run_dir: config.run_dir.clone() };
+    let engine = Engine::open(settings, Arc::new(Rtnl::open()?), Arc::new(store))?;
+    let outcome = runtime.block_on(accept(engine.clone(), listener, signals, config));
+    // Waits for the calls whose clients went away.
+    drop(runtime);
+    engine.stop();
+    tracing::info!("stopped");
+    outcome
+}
+
+async fn accept(
+    engine: Arc<Engine>,
+    listener: UnixListener,
+    mut signals: Signals,
+    config: &Config,
+) -> Result<(), Error> {
+    let server = |operation| move |source| Error::Server { operation, source };
+    listener.set_nonblocking(true).map_err(server("listen"))?;
+    let listener = tokio::net::UnixListener::from_std(listener).map_err(server("listen"))?;
+    let (stop, stopping) = watch::channel(false);
+    let app = app::router(engine, stopping);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        socket = %config.socket.display(),
+        store = %config.store.display(),
+        "ready"
+    );
+    notify(NotifyState::Ready);
+    let stopped = async move {
+        let name = signals.next().await;
+        tracing::info!(signal = name, "stopping");
+        notify(NotifyState::Stopping);
+        stop.send_replace(true);
+    };
+    axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(server("accept connections"))
+}
+
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    int: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.term.recv() => "SIGTERM",
+            _ = self.int.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Tells the service manager, if there is one (sd_notify(3)).
+fn notify(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+fn directory(path: &Path, mode: u32) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+    made.map_err(|source| Error::Io { operation: "make the directory", path: path.into(), source })
+}

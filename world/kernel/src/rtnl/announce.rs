@@ -1,0 +1,168 @@
+//! Telling the neighbours of fresh addresses, in the background.
+
+use super::{host, observe};
+use crate::{Announcement, Error, namespace::Namespace, workers::Workers};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use std::{
+    mem,
+    os::fd::{AsRawFd, OwnedFd},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::Instant,
+};
+
+/// Packet sockets in their close at once: each waits for a grace period (af_packet.c,
+/// `packet_release`), 10-20 ms.
+const CLOSES: usize = 32;
+
+/// An announcement with rounds to go.
+struct Due {
+    at: Instant,
+    left: u32,
+    announcement: Announcement,
+    boot: String,
+}
+
+#[derive(Default)]
+struct State {
+    due: Vec<Due>,
+    running: bool,
+    closed: bool,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wake: Condvar,
+    host: Arc<Namespace>,
+    closers: Workers,
+}
+
+/// The thread that announces: there while it has something to do.
+pub(super) struct Announcer {
+    shared: Arc<Shared>,
+}
+
+impl Announcer {
+    pub(super) fn new(host: Arc<Namespace>) -> Self {
+        let closers = Workers::new(Arc::clone(&host), CLOSES);
+        Self { shared: Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), host, closers }) }
+    }
+
+    /// The first round goes out at once.
+    pub(super) fn add(&self, announcement: Announcement, boot: &str) {
+        if announcement.count == 0 || announcement.addresses.is_empty() {
+            return;
+        }
+        let mut state = self.shared.lock();
+        state.due.push(Due { at: Instant::now(), left: announcement.count, announcement, boot: boot.to_owned() });
+        if mem::replace(&mut state.running, true) {
+            drop(state);
+            self.shared.wake.notify_one();
+            return;
+        }
+        drop(state);
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = thread::Builder::new().name("kernel-announce".into()).spawn(move || shared.work()) {
+            tracing::warn!(%error, "no thread for announcements");
+            let mut state = self.shared.lock();
+            state.running = false;
+            state.due.clear();
+        }
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.wake.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        // The thread that started this one may have been in a sandbox.
+        if let Err(error) = self.host.stay() {
+            tracing::error!(%error, "cannot announce addresses");
+        }
+        let mut state = self.lock();
+        loop {
+            let next = state.due.iter().map(|due| due.at).min();
+            let Some(next) = next.filter(|_| !state.closed) else {
+                state.running = false;
+                return;
+            };
+            let wait = next.saturating_duration_since(Instant::now());
+            if !wait.is_zero() {
+                state = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
+                continue;
+            }
+            let now = Instant::now();
+            let (ready, later) = mem::take(&mut state.due).into_iter().partition(|due| due.at <= now);
+            state.due = later;
+            drop(state);
+            let again: Vec<_> = Vec::into_iter(ready).filter_map(|due| self.round(due)).collect();
+            state = self.lock();
+            state.due.extend(again);
+        }
+    }
+
+    /// Sends one round; what is left to do after it. A sandbox or a link that is gone needs no
+    /// announcement.
+    fn round(&self, mut due: Due) -> Option<Due> {
+        match send_all(&due.announcement, &due.boot) {
+            Ok(Some(socket)) => self.closers.run(move || drop(socket)),
+            Ok(None) => return None,
+            Err(error) => {
+                tracing::debug!(%error, "announcement dropped");
+                return None;
+            }
+        }
+        due.left -= 1;
+        due.at = Instant::now() + due.announcement.interval;
+        (due.left > 0).then_some(due)
+    }
+}
+
+/// Sends all frames and gives the packet socket back, open; none if the link is not there.
+fn send_all(announcement: &Announcement, boot: &str) -> Result<Option<OwnedFd>, Error> {
+    let namespace = Namespace::sandbox(&announcement.sandbox, boot)?;
+    let (mut netlink, socket) = {
+        let _inside = namespace.enter()?;
+        // Protocol 0: it hears nothing.
+        let kind = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None);
+        (host::open_socket()?, kind.map_err(|errno| Error::io("open packet socket", &errno.into()))?)
+    };
+    let link = observe::links(&mut netlink)?.into_iter().find(|link| link.has_tag(announcement.tag));
+    let Some(link) = link else { return Ok(None) };
+    for address in &announcement.addresses {
+        send(&socket, link.index, &packet::announcement(announcement.mac, *address));
+    }
+    Ok(Some(socket))
+}
+
+/// Sends a frame out of a link. A link that is down, or a full queue, costs this one frame.
+fn send(socket: &OwnedFd, link: u32, frame: &[u8]) {
+    // SAFETY: a plain struct of integers, for which all zeroes is a value.
+    let mut to: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    to.sll_ifindex = link as i32;
+    let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the frame and the address outlive the call and have the lengths given.
+    let sent = unsafe {
+        libc::sendto(
+            socket.as_raw_fd(),
+            frame.as_ptr().cast(),
+            frame.len(),
+            libc::MSG_DONTWAIT,
+            (&raw const to).cast(),
+            length,
+        )
+    };
+    if sent < 0 {
+        tracing::debug!(error = %std::io::Error::last_os_error(), link, "announcement not sent");
+    }
+}

@@ -1,0 +1,302 @@
+//! Carrying out a list of ops on one link.
+
+use super::{Rtnl, addresses, delete, host, links, observe, routes, socket::Refusal, socket::Socket};
+use crate::{
+    Error, Place, describe,
+    namespace::{Inside, Namespace},
+    sysctl,
+};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
+use netlink_packet_route::RouteNetlinkMessage;
+use plan::{Link, LinkInfo, LinkTag, LinkTitle, Op, SeenKind};
+
+/// The name of a link until it can have its own; the kernel fills the number in.
+const PROVISIONAL: &str = "trunkline%d";
+
+pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+    let namespace = match place {
+        Place::Host => None,
+        Place::Sandbox(sandbox) => match rtnl.sandbox(sandbox) {
+            // What is to go went with its namespace.
+            Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => return Ok(None),
+            namespace => Some(namespace?),
+        },
+    };
+    let mut visit = Visit { rtnl, namespace: namespace.as_ref(), tag, inside: None, socket: None, link: None };
+    for (step, op) in ops.iter().enumerate() {
+        visit.carry_out(op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
+    }
+    match ops.last() {
+        Some(Op::DelLink) => Ok(None),
+        _ => visit.find(),
+    }
+}
+
+fn removes(op: &Op) -> bool {
+    matches!(op, Op::DelLink | Op::DelAddress(_) | Op::DelRoute(_))
+}
+
+fn is_ours(link: &LinkInfo) -> bool {
+    matches!(link.kind, SeenKind::Macvlan(_) | SeenKind::Ipvlan(..) | SeenKind::Vlan(_) | SeenKind::Dummy)
+}
+
+/// The course of one `apply`. The fields go in this order: back home first, then the socket.
+struct Visit<'a> {
+    /// The thread is in the namespace, since a setting was written there.
+    inside: Option<Inside>,
+    /// A socket in the namespace.
+    socket: Option<Socket>,
+    rtnl: &'a Rtnl,
+    /// The sandbox; none: the host.
+    namespace: Option<&'a Namespace>,
+    tag: LinkTag,
+    /// The link, once it has been found.
+    link: Option<LinkInfo>,
+}
+
+impl Visit<'_> {
+    fn carry_out(&mut self, op: &Op) -> Result<(), Error> {
+        match op {
+            Op::AddLink(link) => self.add_link(link, op),
+            Op::SetSysctl(setting) => {
+                let link = self.link(op)?;
+                self.enter()?;
+                sysctl::write(setting, &link.name, || describe::op(op, &link.name))
+            }
+            Op::DelLink => match self.find()? {
+                Some(link) => self.delete(&link),
+                None => Ok(()),
+            },
+            Op::DelAddress(_) | Op::DelRoute(_) if self.find()?.is_none() => Ok(()),
+            op => self.change(op),
+        }
+    }
+
+    /// An op that is one message about the link.
+    fn change(&mut self, op: &Op) -> Result<(), Error> {
+        let link = self.link(op)?;
+        let index = link.index;
+        let create = NLM_F_CREATE | NLM_F_EXCL;
+        let (message, flags) = match op {
+            Op::SetMtu(mtu) => (links::set_mtu(index, *mtu), 0),
+            Op::SetUp { alias } => (links::set_up(index, alias), 0),
+            Op::AddAddress { address, dad } => (addresses::add(index, *address, *dad), create),
+            Op::DelAddress(address) => (addresses::delete(index, *address), 0),
+            Op::AddRoute(route) => (routes::add(index, route), create),
+            Op::DelRoute(route) => (routes::delete(index, route), 0),
+            Op::AddLink(_) | Op::SetSysctl(_) | Op::DelLink => return Ok(()),
+        };
+        match self.socket()?.ask(message, flags) {
+            Ok(()) => Ok(()),
+            Err(refusal) if self.is_done_already(op, index, &refusal)? => Ok(()),
+            Err(refusal) => Err(refusal.named(describe::op(op, &link.name))),
+        }
+    }
+
+    /// Whether a refusal says no more than that what was asked is so already.
+    fn is_done_already(&mut self, op: &Op, index: u32, refusal: &Refusal) -> Result<bool, Error> {
+        match (op, refusal.errno) {
+            (Op::AddAddress { address, .. }, libc::EEXIST) => {
+                let seen = observe::dump_addresses(self.socket()?, index)?;
+                Ok(seen.iter().any(|seen| seen.link == index && seen.address == *address))
+            }
+            (Op::AddRoute(wanted), libc::EEXIST) => {
+                let seen = observe::dump_routes(self.socket()?)?;
+                // The kernel's own route to a subnet names a source, a wish need not.
+                let same = |there: &plan::Route| {
+                    there.destination == wanted.destination.trunc()
+                        && there.via == wanted.via
+                        && (wanted.source.is_none() || there.source == wanted.source)
+                };
+                Ok(seen.iter().any(|seen| seen.link == index && same(&seen.route)))
+            }
+            (Op::DelAddress(_), libc::EADDRNOTAVAIL) | (Op::DelRoute(_), libc::ESRCH) => Ok(true),
+            _ => Ok(false),
+        }
+    }
+
+    fn add_link(&mut self, link: &Link, op: &Op) -> Result<(), Error> {
+        let name = match &link.title {
+            LinkTitle::Exact(name) => name.to_string(),
+            LinkTitle::Numbered(prefix) => format!("{prefix}%d"),
+        };
+        let words = describe::op(op, &name);
+        match self.create(link, &name)? {
+            Ok(()) => {
+                let made = self.find_made(link, &words)?;
+                self.link = Some(made);
+                Ok(())
+            }
+            Err(refusal) if refusal.errno == libc::EEXIST && self.is_free(link)? => {
+                self.create_and_rename(link, &name, &words)
+            }
+            Err(refusal) => Err(new_link_error(refusal, link.kind.word(), words)),
+        }
+    }
+
+    /// NEWLINK from the host, where the lower link is, straight into the namespace: a link made
+    /// here and moved there costs 20 ms of grace periods.
+    fn create(&self, link: &Link, name: &str) -> Result<Result<(), Refusal>, Error> {
+        self.rtnl.sockets.with(|socket| {
+            let mut attempt = || {
+                // Asked for each time: an index that was remembered may be another link's by now.
+                let lower = link.lower.as_ref().map(|lower| observe::index(socket, lower.as_str())).transpose()?;
+                let target = self.namespace.map(std::os::fd::AsFd::as_fd);
+                socket.ask(links::create(link, name, lower, target), NLM_F_CREATE | NLM_F_EXCL)
+            };
+            Ok(match attempt() {
+                // The lower link was made anew between the look-up and the creation.
+                Err(refusal) if refusal.errno == libc::ENODEV => attempt(),
+                result => result,
+            })
+        })
+    }
+
+    /// Whether an exact name that was refused is free in the sandbox all the same: kernels before
+    /// about 6.15 look it up in the requester's namespace, the host's (rtnetlink.c, `__rtnl_newlink`).
+    fn is_free(&mut self, link: &Link) -> Result<bool, Error> {
+        match (&link.title, self.namespace) {
+            (LinkTitle::Exact(name), Some(_)) => Ok(observe::named(self.socket()?, name.as_str())?.is_none()),
+            _ => Ok(false),
+        }
+    }
+
+    fn create_and_rename(&mut self, link: &Link, name: &str, words: &str) -> Result<(), Error> {
+        self.create(link, PROVISIONAL)?.map_err(|refusal| new_link_error(refusal, link.kind.word(), words.into()))?;
+        let mut made = self.find_made(link, words)?;
+        if let Err(refusal) = self.socket()?.ask(links::rename(made.index, name), 0) {
+            self.delete(&made)?;
+            return Err(refusal.named(words));
+        }
+        name.clone_into(&mut made.name);
+        self.link = Some(made);
+        Ok(())
+    }
+
+    /// The link that was just made. One that carries its tag already means that it was there
+    /// before; then the new one goes again.
+    fn find_made(&mut self, link: &Link, words: &str) -> Result<LinkInfo, Error> {
+        if let (LinkTitle::Exact(name), None) = (&link.title, self.namespace) {
+            let found = observe::named(self.socket()?, name.as_str())?;
+            return found.ok_or_else(|| Error::refused(words, libc::ENODEV));
+        }
+        let mut tagged = self.tagged()?;
+        // Indexes are given out in rising order (net/core/dev.c, dev_index_reserve).
+        let newest = tagged.pop().ok_or_else(|| Error::refused(words, libc::ENODEV))?;
+        match tagged.first() {
+            None => Ok(newest),
+            Some(elder) => {
+                let extack = Some(format!("{} is this link already", elder.name));
+                self.delete(&newest)?;
+                Err(Error::Refused { op: words.into(), errno: libc::EEXIST, extack })
+            }
+        }
+    }
+
+    /// The links with our tag by rising index.
+    fn tagged(&mut self) -> Result<Vec<LinkInfo>, Error> {
+        let tag = self.tag;
+        let mut found = observe::links(self.socket()?)?;
+        found.retain(|link| link.has_tag(tag));
+        found.sort_by_key(|link| link.index);
+        Ok(found)
+    }
+
+    /// The link with our tag, if there is one. Of several the eldest: others may have copied it.
+    fn find(&mut self) -> Result<Option<LinkInfo>, Error> {
+        if self.link.is_none() {
+            self.link = self.tagged()?.into_iter().next();
+        }
+        Ok(self.link.clone())
+    }
+
+    /// The link, which must be there and of a kind that we make.
+    fn link(&mut self, op: &Op) -> Result<LinkInfo, Error> {
+        let tag = self.tag;
+        let words = |name: &str| describe::op(op, name);
+        match self.find()? {
+            Some(link) if is_ours(&link) => Ok(link),
+            Some(link) => Err(foreign(words(&link.name), link, tag)),
+            None => Err(Error::NoLink { op: words(&format!("group {}", tag.0)), tag }),
+        }
+    }
+
+    fn delete(&mut self, link: &LinkInfo) -> Result<(), Error> {
+        let words = describe::op(&Op::DelLink, &link.name);
+        if !is_ours(link) {
+            return Err(foreign(words, link.clone(), self.tag));
+        }
+        self.link = None;
+        let request = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.open()?,
+        };
+        let listener = {
+            let _inside = match self.namespace {
+                Some(namespace) => namespace.enter()?,
+                None => self.rtnl.host.enter()?,
+            };
+            delete::listen()?
+        };
+        delete::delete(&self.rtnl.deleters, request, &listener, link.index)
+            .map_err(|refusal| refusal.named(words))
+    }
+
+    fn open(&self) -> Result<Socket, Error> {
+        match self.namespace {
+            None => self.rtnl.sockets.take(),
+            Some(_) if self.inside.is_some() => host::open_socket(),
+            Some(namespace) => {
+                let _inside = namespace.enter()?;
+                host::open_socket()
+            }
+        }
+    }
+
+    fn socket(&mut self) -> Result<&mut Socket, Error> {
+        let socket = match self.socket.take() {
+            Some(socket) => socket,
+            None => self.open()?,
+        };
+        Ok(self.socket.insert(socket))
+    }
+
+    /// Stays in the namespace until the visit ends: several settings follow each other.
+    fn enter(&mut self) -> Result<(), Error> {
+        if self.inside.is_none() {
+            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter()?);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if let (None, Some(socket)) = (self.namespace, self.socket.take()) {
+            self.rtnl.sockets.give_back(socket);
+        }
+    }
+}
+
+fn foreign(op: String, link: LinkInfo, tag: LinkTag) -> Error {
+    let kind = match link.kind {
+        SeenKind::Other(word) => word,
+        SeenKind::Loopback => "loopback".into(),
+        _ => "physical".into(),
+    };
+    Error::Foreign { op, name: link.name, kind, tag }
+}
+
+/// A kind that is unknown even after the kernel tried to load its module (rtnetlink.c).
+pub(super) fn new_link_error(refusal: Refusal, kind: &str, op: String) -> Error {
+    let unknown = refusal.extack.as_ref().is_some_and(|text| text.contains("Unknown device type"));
+    if refusal.errno == libc::EOPNOTSUPP && unknown {
+        return Error::MissingModule { op, kind: kind.into(), module: describe::module(kind).into() };
+    }
+    refusal.named(op)
+}
+
+/// Asks over a socket that is no visit's.
+pub(super) fn make(socket: &mut Socket, message: RouteNetlinkMessage) -> Result<(), Refusal> {
+    socket.ask(message, NLM_F_CREATE | NLM_F_EXCL)
+}

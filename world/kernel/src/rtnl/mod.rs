@@ -1,0 +1,147 @@
+//! The real kernel, over rtnetlink.
+//!
+//! Persistent sockets stand in the host's namespace only. A sandbox is entered for the time of an
+//! operation and nothing of it is kept: a socket alone would keep a dead container's namespace, and
+//! its MAC on the LAN, alive. What has to sit out a grace period of the kernel's (the deletion of a
+//! link, the close of a packet socket) does so on threads of its own.
+
+mod addresses;
+mod announce;
+mod apply;
+mod delete;
+mod host;
+mod links;
+mod observe;
+mod routes;
+mod socket;
+mod supports;
+mod watch;
+
+use crate::{
+    Announcement, Error, HostRoute, Kernel, KernelEvent, Place, SandboxPath, hardware,
+    namespace::{self, Namespace},
+    workers::Workers,
+};
+use announce::Announcer;
+use host::HostSockets;
+use ipnet::IpNet;
+use model::{LinkName, NamespaceId};
+use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
+};
+use watch::Watcher;
+
+/// The most links that are in deletion at once. Grace periods are shared: 125 deletions side by
+/// side take little longer than one.
+const DELETIONS: usize = 128;
+
+/// The kernel that this process runs on.
+pub struct Rtnl {
+    boot: String,
+    host: Arc<Namespace>,
+    sockets: HostSockets,
+    deleters: Workers,
+    announcer: Announcer,
+    watcher: Mutex<Option<Watcher>>,
+}
+
+impl Rtnl {
+    /// Opens the kernel with the calling thread's network namespace as the host's.
+    ///
+    /// # Errors
+    /// No rtnetlink socket, or no /proc.
+    pub fn open() -> Result<Self, Error> {
+        let boot = "/proc/sys/kernel/random/boot_id";
+        let boot = std::fs::read_to_string(boot).map_err(|error| Error::io(format!("read {boot}"), &error))?;
+        let host = Arc::new(Namespace::current()?);
+        Ok(Self {
+            boot: boot.trim().to_owned(),
+            sockets: HostSockets::open(Arc::clone(&host))?,
+            deleters: Workers::new(Arc::clone(&host), DELETIONS),
+            announcer: Announcer::new(Arc::clone(&host)),
+            watcher: Mutex::new(None),
+            host,
+        })
+    }
+
+    fn sandbox(&self, sandbox: &SandboxPath) -> Result<Namespace, Error> {
+        Namespace::sandbox(sandbox, &self.boot)
+    }
+
+    /// Calls `with` on the watcher, which is started at the first need.
+    fn watched<T>(&self, with: impl FnOnce(&Watcher) -> Result<T, Error>) -> Result<T, Error> {
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*watcher {
+            Some(watcher) => with(watcher),
+            None => with(watcher.insert(Watcher::start(Arc::clone(&self.host))?)),
+        }
+    }
+}
+
+impl Kernel for Rtnl {
+    fn boot_id(&self) -> &str {
+        &self.boot
+    }
+
+    fn namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
+        namespace::identify(path, &self.boot)
+    }
+
+    fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
+        self.sockets.with(|socket| observe::named(socket, name.as_str()))
+    }
+
+    fn host_links(&self) -> Result<Vec<LinkInfo>, Error> {
+        self.sockets.with(observe::links)
+    }
+
+    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
+        self.sockets.with(observe::addresses)
+    }
+
+    fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
+        self.sockets.with(observe::routes)
+    }
+
+    fn hardware(&self, name: &LinkName) -> Hardware {
+        hardware::look(name)
+    }
+
+    fn supports(&self, kind: &str) -> Result<(), Error> {
+        supports::try_out(kind)
+    }
+
+    fn observe(&self, place: &Place, tags: Option<&[LinkTag]>) -> Result<Vec<SeenLink>, Error> {
+        match place {
+            Place::Host => self.sockets.with(|socket| observe::seen(socket, tags)),
+            Place::Sandbox(sandbox) => {
+                let mut socket = {
+                    let namespace = self.sandbox(sandbox)?;
+                    let _inside = namespace.enter()?;
+                    host::open_socket()?
+                };
+                observe::seen(&mut socket, tags)
+            }
+        }
+    }
+
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+        apply::apply(self, place, tag, ops)
+    }
+
+    fn announce(&self, announcement: Announcement) {
+        self.announcer.add(announcement, &self.boot);
+    }
+
+    fn watch_sandbox(&self, sandbox: &SandboxPath) -> Result<(), Error> {
+        // Open until the number is noted: while it is, the namespace cannot end.
+        let namespace = self.sandbox(sandbox)?;
+        self.watched(|watcher| self.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id)))
+    }
+
+    fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
+        self.watched(|watcher| Ok(watcher.subscribe()))
+    }
+}

@@ -1,0 +1,83 @@
+//! Reading what there is, over a socket in the namespace to be read.
+
+use super::{
+    addresses, links,
+    links::RTM_NEWLINK,
+    routes,
+    socket::{Refusal, Socket},
+};
+use crate::{Error, HostRoute};
+use ipnet::IpNet;
+use plan::{LinkInfo, LinkTag, SeenLink};
+
+fn read_link(kind: u16, payload: &[u8]) -> Option<LinkInfo> {
+    (kind == RTM_NEWLINK).then(|| links::read(payload)).flatten()
+}
+
+/// All links.
+pub(super) fn links(socket: &mut Socket) -> Result<Vec<LinkInfo>, Error> {
+    socket.dump(links::get_all(), read_link).map_err(|refusal| refusal.named("list links"))
+}
+
+/// The index of a link by name, as NEWLINK wants it; ENODEV if there is none.
+pub(super) fn index(socket: &mut Socket, name: &str) -> Result<u32, Refusal> {
+    let link = socket.get(links::get_named(name), read_link)?;
+    link.map(|link| link.index).ok_or_else(|| Refusal::of(libc::ENODEV))
+}
+
+/// A link by its name, or by an alternative name of its.
+pub(super) fn named(socket: &mut Socket, name: &str) -> Result<Option<LinkInfo>, Error> {
+    match socket.get(links::get_named(name), read_link) {
+        Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
+        result => result.map_err(|refusal| refusal.named(format!("look up link {name}"))),
+    }
+}
+
+/// All addresses with the index of their link.
+pub(super) fn addresses(socket: &mut Socket) -> Result<Vec<(u32, IpNet)>, Error> {
+    let seen = dump_addresses(socket, 0)?;
+    Ok(seen.into_iter().map(|seen| (seen.link, seen.address)).collect())
+}
+
+/// Of one link, or of all for index 0.
+pub(super) fn dump_addresses(socket: &mut Socket, index: u32) -> Result<Vec<addresses::SeenAddress>, Error> {
+    socket.dump(addresses::get_all(index), addresses::read).map_err(|refusal| refusal.named("list addresses"))
+}
+
+/// The main table.
+pub(super) fn routes(socket: &mut Socket) -> Result<Vec<HostRoute>, Error> {
+    let seen = dump_routes(socket)?;
+    Ok(seen.into_iter().map(|seen| HostRoute { route: seen.route, link: seen.link }).collect())
+}
+
+pub(super) fn dump_routes(socket: &mut Socket) -> Result<Vec<routes::SeenRoute>, Error> {
+    let dumped = socket.dump(routes::get_all(), routes::read).map_err(|refusal| refusal.named("list routes"))?;
+    Ok(dumped.into_iter().flatten().collect())
+}
+
+/// Links with what hangs on them: those with one of `tags`, or all.
+pub(super) fn seen(socket: &mut Socket, tags: Option<&[LinkTag]>) -> Result<Vec<SeenLink>, Error> {
+    let mut found = links(socket)?;
+    if let Some(tags) = tags {
+        found.retain(|link| tags.iter().any(|tag| link.has_tag(*tag)));
+    }
+    if found.is_empty() {
+        return Ok(Vec::new());
+    }
+    let addresses = dump_addresses(socket, 0)?;
+    let routes = dump_routes(socket)?;
+    let whole = |info: LinkInfo| SeenLink {
+        addresses: addresses
+            .iter()
+            .filter(|seen| seen.link == info.index && !seen.automatic)
+            .map(|seen| seen.address)
+            .collect(),
+        routes: routes
+            .iter()
+            .filter(|seen| seen.link == info.index && !seen.automatic)
+            .map(|seen| seen.route.clone())
+            .collect(),
+        info,
+    };
+    Ok(found.into_iter().map(whole).collect())
+}

@@ -1,0 +1,204 @@
+//! A disk that fails: what was answered is true, and the store works again when the disk does.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+
+use ::redb::backends::FileBackend;
+use ::redb::{BackendError, StorageBackend};
+
+use crate::redb::file::{self, Opened};
+use crate::{Error, Redb, Store, Txn};
+
+const WORKS: u8 = 0;
+/// Every write fails, as on a full disk.
+const FULL: u8 = 1;
+/// One flush fails, though the data got there.
+const ONE_FLUSH: u8 = 2;
+/// Flushes and writes fail from the next flush on, though the data got there.
+const DYING: u8 = 3;
+/// Nothing works.
+const DEAD: u8 = 4;
+
+#[derive(Debug)]
+struct Disk {
+    file: FileBackend,
+    state: Arc<AtomicU8>,
+}
+
+impl Disk {
+    fn check(&self, failing: &[u8]) -> io::Result<()> {
+        let state = self.state.load(Ordering::SeqCst);
+        if failing.contains(&state) { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+    }
+}
+
+impl StorageBackend for Disk {
+    fn len(&self) -> io::Result<u64> {
+        self.file.len()
+    }
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.check(&[DEAD])?;
+        self.file.read(offset, out)
+    }
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.check(&[FULL, DEAD])?;
+        self.file.set_len(len)
+    }
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check(&[FULL, DEAD])?;
+        self.file.write(offset, data)
+    }
+    fn sync_data(&self) -> io::Result<()> {
+        self.file.sync_data()?;
+        let next = |state| match state {
+            ONE_FLUSH => Some(WORKS),
+            DYING => Some(DEAD),
+            _ => None,
+        };
+        let before = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+        if before.is_ok() { Err(io::Error::other("the flush failed")) } else { self.check(&[FULL, DEAD]) }
+    }
+    fn close(&self) -> io::Result<()> {
+        self.file.close()
+    }
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_range(start, end)
+    }
+    fn try_lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.try_lock_shared_range(start, end)
+    }
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_range(start, end)
+    }
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.lock_shared_range(start, end)
+    }
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.file.unlock_range(start, end)
+    }
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.file.query_lock_range(start, end)
+    }
+}
+
+fn open(path: &Path, state: &Arc<AtomicU8>) -> Result<Opened, Error> {
+    let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
+    let disk = Disk { file: FileBackend::new(file).unwrap(), state: Arc::clone(state) };
+    let database = file::database(path, disk)?;
+    let revision = file::prepare(&database, path)?;
+    Ok(Opened { database, revision })
+}
+
+struct Rig {
+    store: Redb,
+    state: Arc<AtomicU8>,
+    path: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+fn rig() -> Rig {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("store");
+    let state = Arc::new(AtomicU8::new(WORKS));
+    let opened = open(&path, &state).unwrap();
+    let (again, disk) = (path.clone(), Arc::clone(&state));
+    let store = Redb::start("store".into(), opened, Box::new(move || open(&again, &disk))).unwrap();
+    store.commit(Txn::new().put("before", "1")).unwrap();
+    Rig { store, state, path, _directory: directory }
+}
+
+/// Commits until one succeeds: the disk was just mended, and a batch may still see the failure.
+fn commit(rig: &Rig, key: &str) -> u64 {
+    rig.state.store(WORKS, Ordering::SeqCst);
+    rig.store.commit(Txn::new().put(key, "")).unwrap().revision
+}
+
+#[test]
+fn a_full_disk_fails_the_batch_and_nothing_is_applied() {
+    let rig = rig();
+    let mut watch = rig.store.watch("", None).unwrap();
+    rig.state.store(FULL, Ordering::SeqCst);
+    let pending: Vec<_> = (0..8).map(|i| rig.store.submit(Txn::new().put(format!("k/{i}"), "x"))).collect();
+    for pending in pending {
+        let error = pending.wait().unwrap_err();
+        assert!(matches!(error, Error::Unavailable { .. } | Error::Unknown { .. }), "{error}");
+        assert!(error.to_string().contains("os error 28"), "{error}");
+    }
+    let revision = commit(&rig, "after");
+    assert_eq!(rig.store.list("k/").unwrap().0, []);
+    assert_eq!(rig.store.get("before").unwrap().map(|entry| entry.revision), Some(1));
+    assert_eq!(revision, 2, "no revision was used up");
+    assert_eq!(watch.recv().unwrap().revision, revision);
+    drop(rig.store);
+    assert_eq!(Redb::open(&rig.path).unwrap().list("").unwrap().0.len(), 2);
+}
+
+#[test]
+fn a_commit_that_got_there_in_spite_of_the_error_counts() {
+    let rig = rig();
+    let mut watch = rig.store.watch("", None).unwrap();
+    rig.state.store(ONE_FLUSH, Ordering::SeqCst);
+    let outcome = rig.store.commit(Txn::new().put("k", "x"));
+    let found = rig.store.get("k").unwrap().map(|entry| entry.revision);
+    // Whichever it was, the answer, the table and the watch agree.
+    match outcome {
+        Ok(commit) => {
+            assert_eq!(found, Some(commit.revision));
+            assert_eq!(watch.recv().unwrap().revision, commit.revision);
+        }
+        Err(error) => {
+            assert!(!error.unsettled(), "{error}");
+            assert_eq!(found, None);
+        }
+    }
+    commit(&rig, "after");
+    assert_eq!(watch.recv().unwrap().events[0].key, "after");
+}
+
+#[test]
+fn a_commit_that_nobody_can_tell_about_is_unsettled() {
+    let rig = rig();
+    let mut watch = rig.store.watch("", None).unwrap();
+    rig.state.store(DYING, Ordering::SeqCst);
+    let error = rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
+    assert!(error.unsettled(), "{error}");
+    assert!(matches!(rig.store.get("k"), Err(Error::Unavailable { .. })));
+    let later = rig.store.commit(Txn::new().put("later", "x")).unwrap_err();
+    assert!(matches!(later, Error::Unavailable { .. }), "{later}");
+    let revision = commit(&rig, "after");
+    match rig.store.get("k").unwrap() {
+        // The watches were not told about it, so they must list.
+        Some(_) => assert!(watch.recv().unwrap_err().needs_list()),
+        None => assert_eq!(watch.recv().unwrap().revision, revision),
+    }
+    assert_eq!(rig.store.get("later").unwrap(), None);
+}
+
+/// Reads come back by themselves, without a commit that would try.
+#[test]
+fn the_store_opens_again_by_itself() {
+    let rig = rig();
+    rig.state.store(DEAD, Ordering::SeqCst);
+    rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
+    rig.store.get("before").unwrap_err();
+    rig.state.store(WORKS, Ordering::SeqCst);
+    while rig.store.get("before").is_err() {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_lease_whose_end_could_not_be_written_ends_later() {
+    let rig = rig();
+    let lease = rig.store.grant(std::time::Duration::from_secs(3600)).unwrap();
+    let made = rig.store.commit(Txn::new().put_leased("host", "", lease)).unwrap().revision;
+    rig.state.store(FULL, Ordering::SeqCst);
+    rig.store.revoke(lease).unwrap_err();
+    rig.state.store(WORKS, Ordering::SeqCst);
+    let mut watch = rig.store.watch("host", Some(made)).unwrap();
+    assert_eq!(watch.recv().unwrap().events[0].kind, crate::EventKind::Delete);
+}

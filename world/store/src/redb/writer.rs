@@ -1,0 +1,173 @@
+//! The writer: all changes go through one thread, which commits together what came in together.
+//!
+//! A durable commit costs the disk's flush, whatever it carries. While one is under way, more
+//! transactions queue up; the next takes all of them. Each is judged against the tables as the
+//! earlier ones of the batch leave them, so the outcome is that of one after the other.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use ::redb::{Database, Durability};
+
+use super::Shared;
+use super::apply::{self, Applied};
+use super::file::Opener;
+use crate::{Answer, Error, LeaseId, Txn};
+
+/// Transactions in one commit, so that the first of a flood need not wait for all of it.
+const LARGEST_BATCH: usize = 1024;
+/// How long a store that failed is left alone before it is opened again, and a lease whose end
+/// could not be written before that is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the writer is asked for.
+pub(super) struct Job {
+    pub(super) work: Work,
+    /// `None` where nobody asked: a lease's time was over.
+    pub(super) answer: Option<Answer>,
+}
+
+pub(super) enum Work {
+    Txn(Txn),
+    /// Deletes the keys of a lease that is marked as ending.
+    End(LeaseId),
+    /// Only lets the writer look at the leases' deadlines again.
+    Wake,
+}
+
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    queue: Receiver<Job>,
+    pub(super) reopen: Opener,
+}
+
+/// Why a batch was not committed.
+pub(super) struct Failure {
+    pub(super) reason: String,
+    /// What the batch would have come to, when it failed in the commit itself: it may be durable
+    /// in spite of that.
+    pub(super) uncertain: Option<Applied>,
+}
+
+impl Writer {
+    pub(super) fn new(shared: Arc<Shared>, queue: Receiver<Job>, reopen: Opener) -> Writer {
+        Writer { shared, queue, reopen }
+    }
+
+    /// Works until the store is dropped and the queue is empty.
+    pub(super) fn run(self) {
+        while let Some(jobs) = self.gather() {
+            if !jobs.is_empty() {
+                self.commit(jobs);
+            }
+        }
+        self.shared.history.close();
+        let closed = Err("the store is closed".to_owned());
+        let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        if let Ok(database) = std::mem::replace(&mut *database, closed)
+            && let Err(error) = database.close()
+        {
+            // Nothing is lost: every commit was durable.
+            tracing::warn!(store = self.shared.name, %error, "closing the store failed");
+        }
+    }
+
+    /// The next batch: ends of leases that are due, and what is in the queue. Sleeps while there
+    /// is neither. `None` when the store was dropped.
+    fn gather(&self) -> Option<Vec<Job>> {
+        let mut jobs: Vec<Job> = Vec::new();
+        for lease in self.shared.leases.due(Instant::now()) {
+            jobs.push(Job { work: Work::End(lease), answer: None });
+        }
+        if jobs.is_empty() {
+            match self.queue.recv_timeout(self.patience()) {
+                Ok(job) => jobs.push(job),
+                Err(RecvTimeoutError::Timeout) => self.revive(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+        while jobs.len() < LARGEST_BATCH {
+            match self.queue.try_recv() {
+                Ok(job) => jobs.push(job),
+                Err(_) => break,
+            }
+        }
+        jobs.retain(|job| !matches!(job.work, Work::Wake));
+        Some(jobs)
+    }
+
+    fn patience(&self) -> Duration {
+        const FOR_EVER: Duration = Duration::from_secs(3600);
+        let deadline = self.shared.leases.next_deadline();
+        let until = deadline.map_or(FOR_EVER, |at| at.saturating_duration_since(Instant::now()));
+        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        if guard.is_err() { until.min(RETRY) } else { until }
+    }
+
+    /// Commits a batch and answers everybody in it.
+    fn commit(&self, jobs: Vec<Job>) {
+        let (works, answers): (Vec<Work>, Vec<Option<Answer>>) =
+            jobs.into_iter().map(|job| (job.work, job.answer)).unzip();
+        let ending: Vec<LeaseId> =
+            works.iter().filter_map(|work| if let Work::End(lease) = work { Some(*lease) } else { None }).collect();
+        self.revive();
+        match self.write(works).or_else(|failure| self.settle(failure)) {
+            Ok(applied) => {
+                self.shared.leases.forget(&ending);
+                // First the watches, so that who was answered finds its own change there.
+                self.shared.history.publish(applied.batches);
+                for (answer, outcome) in answers.into_iter().zip(applied.answers) {
+                    if let Some(answer) = answer {
+                        answer.send(outcome);
+                    }
+                }
+            }
+            Err(error) => {
+                self.shared.leases.put_off(&ending, Instant::now() + RETRY);
+                tracing::warn!(store = self.shared.name, %error, transactions = answers.len(), "commit failed");
+                for answer in answers.into_iter().flatten() {
+                    answer.send(Err(error.clone()));
+                }
+            }
+        }
+    }
+
+    fn write(&self, works: Vec<Work>) -> Result<Applied, Failure> {
+        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let before = |reason: String| Failure { reason, uncertain: None };
+        let database = guard.as_ref().map_err(|reason| before(reason.clone()))?;
+        self.write_to(database, works)
+    }
+
+    fn write_to(&self, database: &Database, works: Vec<Work>) -> Result<Applied, Failure> {
+        let before = |error: ::redb::Error| Failure { reason: error.to_string(), uncertain: None };
+        let mut txn = database.begin_write().map_err(|error| before(error.into()))?;
+        txn.set_durability(Durability::Immediate).map_err(|error| before(error.into()))?;
+        let applied = apply::apply(&txn, works, &self.shared.leases).map_err(before)?;
+        if applied.batches.is_empty() {
+            // Nothing to make durable: all lost against others or changed nothing.
+            return txn.abort().map(|()| applied).map_err(|error| before(error.into()));
+        }
+        if let Err(error) = txn.commit() {
+            return Err(Failure { reason: error.to_string(), uncertain: Some(applied) });
+        }
+        self.count(&applied);
+        Ok(applied)
+    }
+
+    pub(super) fn count(&self, applied: &Applied) {
+        let (counters, carried) = (&self.shared.counters, applied.batches.len() as u64);
+        counters.commits.fetch_add(1, Ordering::Relaxed);
+        counters.transactions.fetch_add(carried, Ordering::Relaxed);
+        counters.largest.fetch_max(carried, Ordering::Relaxed);
+    }
+}
+
+impl Failure {
+    /// The answer when nothing of the batch was committed.
+    pub(super) fn unavailable(self, name: &str) -> Error {
+        Error::Unavailable { operation: "commit to store", object: name.to_owned(), reason: self.reason }
+    }
+}

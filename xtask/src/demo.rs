@@ -1,0 +1,92 @@
+//! `cargo xtask demo` and `cargo xtask bench`: the release binaries, on this machine's kernel where it has what they
+//! need, else in a virtual machine.
+
+use std::path::Path;
+
+use crate::error::Error;
+use crate::vm::{self, Job};
+use crate::{cargo, install, probe, process};
+
+/// The arguments of `cargo xtask demo`.
+#[derive(clap::Args)]
+pub(crate) struct DemoArgs {
+    /// The kernel of the virtual machine, if one is needed
+    #[arg(long, value_name = "SERIES", default_value = vm::KERNELS[0])]
+    kernel: String,
+    /// What `trunkline demo lan` takes
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// The arguments of `cargo xtask bench`.
+#[derive(clap::Args)]
+pub(crate) struct BenchArgs {
+    /// The kernel of the virtual machine, if one is needed
+    #[arg(long, value_name = "SERIES", default_value = vm::KERNELS[0])]
+    kernel: String,
+    /// What to measure
+    #[arg(value_enum)]
+    measurement: Measurement,
+    /// What `trunkline-bench` takes beside it
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Measurement {
+    /// 54 networks and 123 sandboxes, made and removed twice (`--macvlan-only`: 50 and 125, on any kernel)
+    Workload,
+    /// One attach and detach, beside the CNI plugins and netavark
+    Attach,
+}
+
+/// Memory for 123 sandboxes, a daemon and the overlay that holds what they write. MiB.
+const BENCH_MEMORY: u32 = 2048;
+
+/// Builds the binary and plays the demonstration.
+pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Error> {
+    install::for_tests()?;
+    let trunkline = build(&["trunkline"])?;
+    let command = [&["demo".to_owned(), "lan".to_owned()], args.arguments.as_slice()].concat();
+    launch(&trunkline.join("trunkline"), command, &trunkline, probe::full_kernel()?, &args.kernel)
+}
+
+/// Builds both binaries and measures.
+pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
+    install::for_benchmarks()?;
+    let dir = build(&["trunkline", "trunkline-bench"])?;
+    let (name, any_kernel) = match args.measurement {
+        Measurement::Workload => ("workload", args.arguments.iter().any(|a| a == "--macvlan-only")),
+        Measurement::Attach => ("attach", true),
+    };
+    let command = [&[name.to_owned()], args.arguments.as_slice()].concat();
+    launch(&dir.join("trunkline-bench"), command, &dir, any_kernel || probe::full_kernel()?, &args.kernel)
+}
+
+/// Builds the packages' binaries for release and returns the directory that they are in.
+fn build(packages: &[&str]) -> Result<std::path::PathBuf, Error> {
+    let mut command = cargo::command();
+    command.args(["build", "--release", "--locked", "--bins"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    process::run(&mut command)?;
+    Ok(cargo::metadata()?.target_directory.join("release"))
+}
+
+fn launch(program: &Path, arguments: Vec<String>, dir: &Path, here: bool, kernel: &str) -> Result<u8, Error> {
+    let variable = ("TRUNKLINE_BIN".to_owned(), dir.join("trunkline").display().to_string());
+    let directory = std::env::current_dir().map_err(Error::file("find", "."))?;
+    if here {
+        let mut command = process::command(&program.to_string_lossy());
+        return process::status(command.args(arguments).env(variable.0, variable.1)).map(process::exit_code);
+    }
+    eprintln!(
+        "this machine's kernel has no ipvlan, VLAN or dummy links: going on in a virtual machine with Linux {kernel}"
+    );
+    let command = [&[program.display().to_string()], arguments.as_slice()].concat();
+    let mut job = Job::new(kernel, &directory, command);
+    job.memory = BENCH_MEMORY;
+    job.env.push(variable);
+    vm::run_here(&job)
+}

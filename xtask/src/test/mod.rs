@@ -1,0 +1,161 @@
+//! `cargo xtask test`: every test of the workspace, each where it can run.
+//!
+//! A test target's name says what it needs: `lan_*` a full kernel (ipvlan, VLANs, dummies), `ns_*` namespaces with veth
+//! and macvlan as root, any other nothing special. Nothing is skipped: on a machine whose kernel is trimmed, `lan_*` runs
+//! in virtual machines with Debian's kernels.
+
+mod full_kernel;
+mod tally;
+mod targets;
+
+use std::io::stdout;
+use std::process::Stdio;
+
+use crate::error::Error;
+use crate::{cargo, install, probe, process, vm};
+
+use tally::{Tally, Tee};
+use targets::{Needs, TestBinary};
+
+/// The arguments of `cargo xtask test`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Only test binaries whose "package target" contains this
+    #[arg(long, value_name = "SUBSTR")]
+    only: Option<String>,
+    /// Run the `lan_*` tests under this kernel in a virtual machine, whatever this machine's own can do
+    #[arg(long, value_name = "SERIES")]
+    vm_kernel: Vec<String>,
+    /// Arguments for the test binaries, such as a part of a test's name
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+/// What `cargo xtask test` found, group by group.
+#[derive(Default)]
+struct Results {
+    total: Tally,
+    failures: Vec<String>,
+}
+
+impl Results {
+    /// Counts what is wrong with a group as a whole.
+    fn fail(&mut self, what: String) {
+        self.failures.push(what);
+        self.total.failed += 1;
+    }
+
+    /// Adds a group. One whose binaries held no test at all proves nothing and counts as failed.
+    fn add(&mut self, group: &str, tally: &Tally, filtered: bool) {
+        if tally.passed + tally.failed == 0 && !filtered {
+            self.fail(format!("{group}: no test ran"));
+        }
+        if tally.ignored > 0 {
+            self.fail(format!("{group}: {} ignored; a test runs or is removed", tally.ignored));
+        }
+        self.total.add(tally);
+    }
+}
+
+/// Runs the tests and prints, last, how many passed and failed.
+pub(crate) fn run(args: &Args) -> Result<u8, Error> {
+    install::for_tests()?;
+    let (target_dir, binaries) = targets::build()?;
+    let wanted = |binary: &&TestBinary| args.only.as_ref().is_none_or(|part| binary.label.contains(part.as_str()));
+    let binaries: Vec<TestBinary> = binaries.iter().filter(wanted).cloned().collect();
+    if binaries.is_empty() {
+        return Err(Error::Usage(format!("no test binary's name contains \"{}\"", args.only.as_deref().unwrap_or(""))));
+    }
+    let filtered = args.only.is_some() || args.arguments.iter().any(|a| !a.starts_with('-'));
+    let environment = targets::environment(&target_dir);
+    let mut results = Results::default();
+
+    for (group, needs) in [("plain tests", Needs::Nothing), ("namespace tests", Needs::Namespaces)] {
+        let mine: Vec<&TestBinary> = binaries.iter().filter(|b| b.needs == needs).collect();
+        if !mine.is_empty() {
+            let tally = on_host(&mine, &environment, &args.arguments, &mut results)?;
+            results.add(group, &tally, filtered);
+        }
+    }
+    if args.only.is_none() {
+        documentation(&args.arguments, &mut results)?;
+    }
+    let lan: Vec<&TestBinary> = binaries.iter().filter(|b| b.needs == Needs::FullKernel).collect();
+    if !lan.is_empty() {
+        if args.vm_kernel.is_empty() && probe::full_kernel()? {
+            let tally = on_host(&lan, &environment, &args.arguments, &mut results)?;
+            results.add("full-kernel tests", &tally, filtered);
+        } else {
+            vm::install_programs()?;
+            let usual: Vec<String> = vm::KERNELS.map(str::to_owned).to_vec();
+            let kernels = if args.vm_kernel.is_empty() { &usual } else { &args.vm_kernel };
+            for (kernel, outcome) in full_kernel::run(&lan, kernels, &environment, &args.arguments) {
+                let group = format!("full-kernel tests, Linux {kernel}");
+                match outcome {
+                    Ok((tally, failed)) => {
+                        results.add(&group, &tally, filtered);
+                        results.failures.extend(failed.into_iter().map(|label| format!("{label} (Linux {kernel})")));
+                    }
+                    Err(error) => results.fail(format!("{group}: {error}")),
+                }
+            }
+        }
+    }
+    Ok(report(&results))
+}
+
+/// Runs the binaries one after the other, each in its package's directory as cargo would.
+fn on_host(
+    binaries: &[&TestBinary],
+    environment: &[(String, String)],
+    arguments: &[String],
+    results: &mut Results,
+) -> Result<Tally, Error> {
+    let mut total = Tally::default();
+    for binary in binaries {
+        println!("\n     Running {}", binary.label);
+        let mut command = process::command(&binary.executable.to_string_lossy());
+        command.args(arguments).current_dir(&binary.directory).env("CARGO_MANIFEST_DIR", &binary.directory);
+        command.envs(environment.iter().cloned());
+        let (status, tally) = tallied(&mut command)?;
+        if !status.success() {
+            results.failures.push(format!("{} ({status})", binary.label));
+        }
+        total.add(&tally);
+    }
+    Ok(total)
+}
+
+/// The examples in the documentation.
+fn documentation(arguments: &[String], results: &mut Results) -> Result<(), Error> {
+    println!("\n     Documentation");
+    let mut command = cargo::command();
+    command.args(["test", "--locked", "--workspace", "--doc", "--quiet", "--"]).args(arguments);
+    let (status, tally) = tallied(&mut command)?;
+    if !status.success() {
+        results.failures.push(format!("documentation examples ({status})"));
+    }
+    results.total.add(&tally);
+    Ok(())
+}
+
+/// Runs the command, passes its stdout on and counts the results in it.
+fn tallied(command: &mut std::process::Command) -> Result<(std::process::ExitStatus, Tally), Error> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = command.spawn().map_err(process::start_error(command))?;
+    let mut tee = Tee::new(stdout());
+    if let Some(mut output) = child.stdout.take() {
+        std::io::copy(&mut output, &mut tee).map_err(Error::file("pass on", "the tests' output"))?;
+    }
+    let status = child.wait().map_err(process::start_error(command))?;
+    Ok((status, tee.tally().of_program(status.success())))
+}
+
+fn report(results: &Results) -> u8 {
+    println!();
+    for failure in &results.failures {
+        println!("FAILED: {failure}");
+    }
+    println!("{} passed, {} failed", results.total.passed, results.total.failed);
+    u8::from(results.total.failed > 0)
+}
