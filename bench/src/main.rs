@@ -1,2 +1,49 @@
-//! trunkline-bench
-fn main() {}
+//! Trunkline's benchmarks: the talk's workload beside the kernel's floor, and one attach beside other
+//! programs. They report and judge nothing: no figure makes a run fail. Need root.
+
+#![forbid(unsafe_code)]
+
+mod attach;
+mod daemon;
+mod error;
+mod host;
+mod raw;
+mod stats;
+mod table;
+mod workload;
+
+use clap::{Parser, Subcommand};
+use error::Error;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "trunkline-bench", version, about = "Measures Trunkline; needs root")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 54 networks and 123 sandboxes, made and removed through the daemon, beside the kernel's floor
+    Workload(workload::Args),
+    /// One attach and detach beside the CNI plugins and netavark
+    Attach(attach::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Workload(args) => workload::run(&args),
+        Command::Attach(args) => attach::run(&args),
+    };
+    match outcome {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("trunkline-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

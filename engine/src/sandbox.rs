@@ -11,7 +11,9 @@ use model::{Name, NameKind, NamespaceId, Sandbox, SandboxId, SandboxStatus};
 impl Engine {
     /// Knows a process by name and attaches it; on an error nothing is kept.
     pub fn create_sandbox(&self, request: &SandboxRequest) -> Result<SandboxView, Error> {
-        let sandbox = self.reserve_sandbox(request)?;
+        let id = SandboxId::from_entropy(entropy()?);
+        let _mine = self.reservations.take([id.to_string()]);
+        let sandbox = self.reserve_sandbox(id, request)?;
         let intent = Intent::Sandbox { sandbox: Box::new(sandbox.clone()) };
         let made = self.realise_sandbox(request, &sandbox, &intent);
         if let Err(error) = made {
@@ -25,8 +27,7 @@ impl Engine {
         self.sandbox(sandbox.id.as_str())
     }
 
-    fn reserve_sandbox(&self, request: &SandboxRequest) -> Result<Sandbox, Error> {
-        let id = SandboxId::from_entropy(entropy()?);
+    fn reserve_sandbox(&self, id: SandboxId, request: &SandboxRequest) -> Result<Sandbox, Error> {
         let wanted = if request.name.is_empty() { format!("sb-{}", id.short()) } else { request.name.clone() };
         let name = Name::new(NameKind::Sandbox, &wanted)?;
         let found = self.locate(&model::request::Target::Pid(request.pid))?;

@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// How often the watcher looks whether the engine stops.
-const TICK: Duration = Duration::from_millis(200);
+const TICK: Duration = Duration::from_millis(50);
 
 /// Starts the thread that follows the kernel. It holds the engine only while it works for it.
 pub(crate) fn start(

@@ -1,1 +1,46 @@
-//! trunkline-lab
+//! Test networks for integration tests, the demonstration and benchmarks: hosts, switches with
+//! VLANs, trunks, captures, and the real daemon in one of the hosts.
+//!
+//! Everything lives in network namespaces without names, made over rtnetlink. A namespace is held by
+//! a descriptor of this process and nothing else: when the values are dropped, or the process dies,
+//! links and namespaces are gone and nothing is left on disk.
+//!
+//! ```no_run
+//! # use trunkline_lab as lab;
+//! # fn main() -> Result<(), lab::Error> {
+//! use lab::{Host, Port, Switch};
+//! let switch = Switch::new()?;
+//! let (host, server) = (Host::new("host")?, Host::new("server")?);
+//! let trunk = host.plug(&switch, "eth0", &Port::trunk([10, 20]).native(1))?;
+//! server.plug(&switch, "eth0", &Port::Access(10))?;
+//! server.add_address("eth0", "192.168.10.2/24")?;
+//! host.add_vlan("eth0", "eth0.10", 10)?;
+//! host.add_address("eth0.10", "192.168.10.1/24")?;
+//! let capture = switch.capture(&trunk)?;
+//! host.run("ping", ["-c", "1", "192.168.10.2"])?;
+//! capture.wait_for(|frame| frame.vlans() == [10])?;
+//! # Ok(()) }
+//! ```
+
+mod capture;
+mod command;
+mod daemon;
+mod error;
+mod host;
+mod links;
+mod namespace;
+mod netlink;
+mod privilege;
+mod service;
+mod socket;
+mod switch;
+
+pub use capture::Capture;
+pub use command::Output;
+pub use daemon::{TestDaemon, program};
+pub use error::Error;
+pub use host::Host;
+pub use namespace::Sandbox;
+pub use privilege::become_root_in_user_namespace;
+pub use service::Listener;
+pub use switch::{Port, Switch, SwitchPort};

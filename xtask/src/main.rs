@@ -36,6 +36,9 @@ enum Command {
     /// Measure: `workload` (54 networks, 123 sandboxes) or `attach` (beside the CNI plugins and netavark)
     Bench(demo::BenchArgs),
     /// Run a command as root in a throw-away virtual machine with Debian's kernel
+    ///
+    /// The guest sees this machine's files; what the command writes is lost, except below --rw. The exit code is the
+    /// command's; 124: time limit, 125: the machine itself failed.
     Vm(vm::Args),
     /// Run every fuzz target for a while
     Fuzz(fuzz::Args),

@@ -99,7 +99,7 @@ fn dotted_steps(name: &LinkName, protocol: VlanProtocol) -> Result<Vec<VlanStep>
 
 /// What a link that Trunkline provisioned is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum ProvisionedKind {
     /// A VLAN sub-interface.
     Vlan {
@@ -120,7 +120,6 @@ pub struct ProvisionedLink {
     /// Its name.
     pub name: LinkName,
     /// What it is.
-    #[serde(flatten)]
     pub kind: ProvisionedKind,
     /// The IFLA_GROUP that marks it.
     pub group: u32,

@@ -6,6 +6,10 @@ use std::collections::BTreeMap;
 
 /// Reads a request's body, whatever its Content-Type says.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
+    // serde would take an array for a struct, its items for the fields in order.
+    if body.trim_ascii_start().first() == Some(&b'[') {
+        return Err(Failure::invalid("invalid request: the body: invalid type: array, expected an object"));
+    }
     serde_json::from_slice(body).map_err(|error| {
         let text = error.to_string();
         let reason = text.split(" at line ").next().unwrap_or(&text).replace('\n', " ");

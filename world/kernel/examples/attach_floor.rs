@@ -3,6 +3,8 @@
 //!
 //!     cargo run --release -p trunkline-kernel --example attach_floor
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
 #[path = "../tests/stage/mod.rs"]
 mod stage;
 
@@ -59,7 +61,7 @@ fn ours(kernel: &Rtnl) {
     report("apply, attach", times);
 
     let (mut times, begin) = (Vec::new(), Instant::now());
-    let (serial, parallel) = sandboxes.split_at(sandboxes.len() / 5);
+    let serial = &sandboxes[..sandboxes.len() / 5];
     for (sandbox, tag) in serial.iter().zip(1..) {
         let begin = Instant::now();
         kernel.apply(&sandbox.place(), LinkTag(tag), &[Op::DelLink]).unwrap();
@@ -70,7 +72,6 @@ fn ours(kernel: &Rtnl) {
     for (sandbox, tag) in serial.iter().zip(1..) {
         kernel.apply(&sandbox.place(), LinkTag(tag), &[Op::AddLink(link(tag, BRIDGE, Some("eth9")))]).unwrap();
     }
-    let _ = parallel;
     let begin = Instant::now();
     std::thread::scope(|scope| {
         for (sandbox, tag) in sandboxes.iter().zip(1..) {
@@ -198,6 +199,7 @@ fn default_route(index: u32) -> RouteNetlinkMessage {
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.kind = RouteType::Unicast;
-    message.attributes = vec![RouteAttribute::Gateway(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)).into()), RouteAttribute::Oif(index)];
+    message.attributes =
+        vec![RouteAttribute::Gateway(IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)).into()), RouteAttribute::Oif(index)];
     RouteNetlinkMessage::NewRoute(message)
 }

@@ -1,1 +1,273 @@
-//! placeholder
+//! Any kernel, with faults at will: for proving that nothing is left behind whatever step fails.
+//!
+//! Every op of an `apply`, and every other call that changes something, is one step, numbered from
+//! 1 over the life of the [`FaultyKernel`]. A step can be made to fail, without being done, or the
+//! process can be made to "die" just before or just after it: what came before is really done, and
+//! nothing is from then on, until [`FaultyKernel::revive`].
+
+use crate::{Announcement, Error, HostRoute, Kernel, KernelEvent, Place, SandboxPath, describe};
+use ipnet::IpNet;
+use model::{LinkName, NamespaceId};
+use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use std::{
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError, mpsc::Receiver},
+};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Fail(u64),
+    KillBefore(u64),
+    KillAfter(u64),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    steps: u64,
+    fault: Option<Fault>,
+    dead: bool,
+}
+
+/// What becomes of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Do,
+    DoAndDie,
+    Fail(u64),
+    Dead,
+}
+
+/// A kernel with faults.
+pub struct FaultyKernel<K> {
+    inner: K,
+    state: Mutex<State>,
+}
+
+impl<K: Kernel> FaultyKernel<K> {
+    /// Without faults at first: all calls go to `inner`.
+    pub fn new(inner: K) -> Self {
+        Self { inner, state: Mutex::default() }
+    }
+
+    /// The kernel beneath, for a look behind the faults.
+    pub fn inner(&self) -> &K {
+        &self.inner
+    }
+
+    /// How many steps there were so far.
+    pub fn steps(&self) -> u64 {
+        self.state().steps
+    }
+
+    /// Step `step` fails with [`Error::Injected`] and is not done. Replaces any other fault.
+    pub fn fail_at(&self, step: u64) {
+        self.state().fault = Some(Fault::Fail(step));
+    }
+
+    /// Dies before step `step`: from then on every call returns [`Error::Killed`].
+    pub fn kill_before(&self, step: u64) {
+        self.state().fault = Some(Fault::KillBefore(step));
+    }
+
+    /// Dies after step `step`, which is done, but of which nobody hears.
+    pub fn kill_after(&self, step: u64) {
+        self.state().fault = Some(Fault::KillAfter(step));
+    }
+
+    /// Dies now, between two steps.
+    pub fn kill(&self) {
+        self.state().dead = true;
+    }
+
+    /// Whether it is dead.
+    pub fn is_dead(&self) -> bool {
+        self.state().dead
+    }
+
+    /// Alive again, and without a fault: as a new process would be. The count of steps goes on.
+    pub fn revive(&self) {
+        let mut state = self.state();
+        (state.dead, state.fault) = (false, None);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn alive(&self) -> Result<(), Error> {
+        match self.state().dead {
+            true => Err(Error::Killed),
+            false => Ok(()),
+        }
+    }
+
+    fn next(&self) -> Verdict {
+        let mut state = self.state();
+        if state.dead {
+            return Verdict::Dead;
+        }
+        state.steps += 1;
+        let this = state.steps;
+        match state.fault {
+            Some(Fault::Fail(step)) if step == this => Verdict::Fail(this),
+            Some(Fault::KillBefore(step)) if step == this => {
+                state.dead = true;
+                Verdict::Dead
+            }
+            Some(Fault::KillAfter(step)) if step == this => {
+                state.dead = true;
+                Verdict::DoAndDie
+            }
+            _ => Verdict::Do,
+        }
+    }
+
+    /// A change that is a step by itself.
+    fn step<T>(&self, op: &str, change: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        match self.next() {
+            Verdict::Do => change(),
+            Verdict::DoAndDie => change().and(Err(Error::Killed)),
+            Verdict::Fail(step) => Err(Error::Injected { op: op.into(), step }),
+            Verdict::Dead => Err(Error::Killed),
+        }
+    }
+}
+
+impl<K: Kernel> Kernel for FaultyKernel<K> {
+    fn boot_id(&self) -> &str {
+        self.inner.boot_id()
+    }
+
+    fn namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
+        self.alive()?;
+        self.inner.namespace(path)
+    }
+
+    fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
+        self.alive()?;
+        self.inner.host_link(name)
+    }
+
+    fn host_links(&self) -> Result<Vec<LinkInfo>, Error> {
+        self.alive()?;
+        self.inner.host_links()
+    }
+
+    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
+        self.alive()?;
+        self.inner.host_addresses()
+    }
+
+    fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
+        self.alive()?;
+        self.inner.host_routes()
+    }
+
+    fn hardware(&self, name: &LinkName) -> Hardware {
+        self.inner.hardware(name)
+    }
+
+    fn supports(&self, kind: &str) -> Result<(), Error> {
+        self.alive()?;
+        self.inner.supports(kind)
+    }
+
+    fn observe(&self, place: &Place, tags: Option<&[LinkTag]>) -> Result<Vec<SeenLink>, Error> {
+        self.alive()?;
+        self.inner.observe(place, tags)
+    }
+
+    /// The ops go to the kernel beneath one list each, so that the fault falls exactly between two.
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+        self.alive()?;
+        let mut link = None;
+        let mut name = format!("group {}", tag.0);
+        for (step, op) in ops.iter().enumerate() {
+            let one = || self.inner.apply(place, tag, std::slice::from_ref(op));
+            link = self.step(&describe::op(op, &name), one).map_err(|error| match error {
+                Error::Killed => Error::Killed,
+                error => Error::Step { step, error: Box::new(error.cause().clone()) },
+            })?;
+            if let Some(link) = &link {
+                name.clone_from(&link.name);
+            }
+        }
+        if ops.is_empty() { self.inner.apply(place, tag, ops) } else { Ok(link) }
+    }
+
+    fn announce(&self, announcement: Announcement) {
+        // It has no result: a fault is that nobody hears of it.
+        let _ = self.step("announce", || {
+            self.inner.announce(announcement);
+            Ok(())
+        });
+    }
+
+    fn watch_sandbox(&self, sandbox: &SandboxPath) -> Result<(), Error> {
+        self.step(&format!("watch {}", sandbox.id), || self.inner.watch_sandbox(sandbox))
+    }
+
+    fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
+        self.alive()?;
+        self.inner.events()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FaultyKernel;
+    use crate::{Error, Kernel, fake::FakeKernel};
+    use model::MacvlanMode;
+    use plan::{Link, LinkKind, LinkTag, LinkTitle, Op};
+    use std::path::Path;
+
+    fn ops() -> Vec<Op> {
+        let link = Link {
+            title: LinkTitle::Numbered("eth".into()),
+            kind: LinkKind::Macvlan(MacvlanMode::Bridge),
+            lower: "eth0".parse().ok(),
+            mac: None,
+            mtu: None,
+            tag: LinkTag(3),
+            alias: "test".into(),
+        };
+        let address = Op::AddAddress { address: "10.0.0.2/24".parse().unwrap(), dad: false };
+        vec![Op::AddLink(link), Op::SetUp { alias: "test".into() }, address]
+    }
+
+    fn kernel() -> (FaultyKernel<FakeKernel>, crate::Place) {
+        let fake = FakeKernel::new();
+        fake.add_physical("eth0");
+        let sandbox = fake.add_namespace(Path::new("/run/netns/a"));
+        (FaultyKernel::new(fake), crate::Place::Sandbox(sandbox))
+    }
+
+    #[test]
+    fn a_step_fails_and_those_before_are_done() {
+        let (kernel, place) = kernel();
+        kernel.fail_at(3);
+        let error = kernel.apply(&place, LinkTag(3), &ops()).unwrap_err();
+        assert_eq!(error.to_string(), "address add 10.0.0.2/24 dev eth0: injected fault at step 3");
+        assert_eq!(error.step(), Some(2));
+        let seen = kernel.observe(&place, None).unwrap();
+        assert!(seen.iter().any(|link| link.info.up && link.info.has_tag(LinkTag(3)) && link.addresses.is_empty()));
+        assert_eq!(kernel.steps(), 3);
+    }
+
+    #[test]
+    fn death_before_and_after() {
+        for (after, done) in [(false, 0), (true, 1)] {
+            let (kernel, place) = kernel();
+            if after {
+                kernel.kill_after(1)
+            } else {
+                kernel.kill_before(1)
+            }
+            assert_eq!(kernel.apply(&place, LinkTag(3), &ops()), Err(Error::Killed));
+            assert_eq!(kernel.observe(&place, None), Err(Error::Killed));
+            assert!(kernel.is_dead());
+            kernel.revive();
+            assert_eq!(kernel.observe(&place, Some(&[LinkTag(3)])).unwrap().len(), done);
+        }
+    }
+}

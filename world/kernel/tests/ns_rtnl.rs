@@ -1,5 +1,7 @@
 //! The real kernel with what any kernel has: macvlan on veth. Needs root.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
 mod stage;
 
 use model::{MacAddr, MacvlanMode};
@@ -26,9 +28,8 @@ fn attaches_in_place() {
         new.mac = Some(MacAddr([0x02, 0x42, 10, 0, 0, 2]));
         new.mtu = Some(1400);
         let mut ops = attachment(new, "10.0.0.2/24", Some("10.0.0.1"));
-        let setting = |family, key: &str, value: &str| {
-            Op::SetSysctl(Sysctl { family, key: key.into(), value: value.into() })
-        };
+        let setting =
+            |family, key: &str, value: &str| Op::SetSysctl(Sysctl { family, key: key.into(), value: value.into() });
         ops.insert(1, setting(SysctlFamily::Ipv6, "accept_ra", "0"));
         ops.insert(2, setting(SysctlFamily::Ipv4, "arp_notify", "1"));
         ops.push(Op::AddAddress { address: "fd00::2/64".parse().unwrap(), dad: false });
@@ -43,8 +44,7 @@ fn attaches_in_place() {
         assert_eq!(info.alias.as_deref(), Some("trunkline test 7"));
         assert!(info.lower.is_some() && info.lower_elsewhere);
         assert_eq!(seen[0].addresses, ["10.0.0.2/24".parse().unwrap(), "fd00::2/64".parse().unwrap()]);
-        let default =
-            Route { destination: "0.0.0.0/0".parse().unwrap(), via: "10.0.0.1".parse().ok(), source: None };
+        let default = Route { destination: "0.0.0.0/0".parse().unwrap(), via: "10.0.0.1".parse().ok(), source: None };
         assert_eq!(seen[0].routes, [default]);
 
         let shown = sandbox.ip("address show dev eth0");
@@ -163,6 +163,26 @@ fn what_is_not_ours_is_left_alone() {
         let error = kernel.apply(&Place::Host, LinkTag(11), &[Op::DelLink]).unwrap_err();
         assert_eq!(error.to_string(), "link del eth9: eth9 carries group 11 but is a veth link, not one of ours");
         assert!(kernel.host_link(&"eth9".parse().unwrap()).unwrap().is_some());
+    });
+}
+
+#[test]
+fn a_copied_mark_does_not_mislead() {
+    on_a_host(|kernel| {
+        parent("eth9");
+        let sandbox = Sandbox::new(kernel);
+        // The sandbox's own: made before ours, and a macvlan too.
+        sandbox.ip("link add own type veth peer name ownp");
+        sandbox.ip("link add fake link own type macvlan mode bridge");
+        kernel.apply(&sandbox.place(), LinkTag(7), &[Op::AddLink(link(7, BRIDGE, Some("eth9")))]).unwrap();
+        for name in ["own", "fake"] {
+            sandbox.ip(&format!("link set {name} group 7 alias trunkline"));
+        }
+        let found = kernel.apply(&sandbox.place(), LinkTag(7), &[Op::SetMtu(1400)]).unwrap().unwrap();
+        assert_eq!(found.name, "eth0");
+        kernel.apply(&sandbox.place(), LinkTag(7), &[Op::DelLink]).unwrap();
+        let left = sandbox.ip("-o link");
+        assert!(left.contains("own") && left.contains("fake") && !left.contains("eth0"), "{left}");
     });
 }
 
@@ -288,7 +308,10 @@ fn the_hosts_changes_are_told() {
         let events = kernel.events().unwrap();
         parent("eth9");
         let named = |name: &'static str| move |link: &plan::LinkInfo| link.name == name;
-        await_event(&events, |event| matches!(event, KernelEvent::LinkChanged(link) if named("eth9")(link) && link.carrier));
+        await_event(
+            &events,
+            |event| matches!(event, KernelEvent::LinkChanged(link) if named("eth9")(link) && link.carrier),
+        );
         ip("address add 192.0.2.1/24 dev eth9");
         await_event(&events, |event| *event == KernelEvent::AddressingChanged);
         let index = kernel.host_link(&"eth9".parse().unwrap()).unwrap().unwrap().index;
@@ -413,7 +436,10 @@ fn announcements_reach_the_wire() {
             let (length, _) = rustix::net::recv(&capture, &mut bytes, rustix::net::RecvFlags::empty()).unwrap();
             let Some(frame) = packet::Frame::parse(&bytes[..length]) else { continue };
             for (count, address) in counts.iter_mut().zip(&addresses) {
-                *count += usize::from(frame.to_string() == packet::Frame::parse(&packet::announcement(mac, *address)).unwrap().to_string());
+                *count += usize::from(
+                    frame.to_string()
+                        == packet::Frame::parse(&packet::announcement(mac, *address)).unwrap().to_string(),
+                );
             }
         }
         // One to a sandbox that is gone does nothing.

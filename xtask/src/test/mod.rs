@@ -60,14 +60,14 @@ impl Results {
 /// Runs the tests and prints, last, how many passed and failed.
 pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     install::for_tests()?;
-    let (target_dir, binaries) = targets::build()?;
+    let built = targets::build()?;
     let wanted = |binary: &&TestBinary| args.only.as_ref().is_none_or(|part| binary.label.contains(part.as_str()));
-    let binaries: Vec<TestBinary> = binaries.iter().filter(wanted).cloned().collect();
+    let binaries: Vec<TestBinary> = built.tests.iter().filter(wanted).cloned().collect();
     if binaries.is_empty() {
         return Err(Error::Usage(format!("no test binary's name contains \"{}\"", args.only.as_deref().unwrap_or(""))));
     }
     let filtered = args.only.is_some() || args.arguments.iter().any(|a| !a.starts_with('-'));
-    let environment = targets::environment(&target_dir);
+    let environment = targets::environment(&built.trunkline);
     let mut results = Results::default();
 
     for (group, needs) in [("plain tests", Needs::Nothing), ("namespace tests", Needs::Namespaces)] {
@@ -86,19 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
             let tally = on_host(&lan, &environment, &args.arguments, &mut results)?;
             results.add("full-kernel tests", &tally, filtered);
         } else {
-            vm::install_programs()?;
-            let usual: Vec<String> = vm::KERNELS.map(str::to_owned).to_vec();
-            let kernels = if args.vm_kernel.is_empty() { &usual } else { &args.vm_kernel };
-            for (kernel, outcome) in full_kernel::run(&lan, kernels, &environment, &args.arguments) {
-                let group = format!("full-kernel tests, Linux {kernel}");
-                match outcome {
-                    Ok((tally, failed)) => {
-                        results.add(&group, &tally, filtered);
-                        results.failures.extend(failed.into_iter().map(|label| format!("{label} (Linux {kernel})")));
-                    }
-                    Err(error) => results.fail(format!("{group}: {error}")),
-                }
-            }
+            in_machines(&lan, &environment, args, filtered, &mut results)?;
         }
     }
     Ok(report(&results))
@@ -124,6 +112,30 @@ fn on_host(
         total.add(&tally);
     }
     Ok(total)
+}
+
+/// Runs the binaries in virtual machines, one for each kernel.
+fn in_machines(
+    binaries: &[&TestBinary],
+    environment: &[(String, String)],
+    args: &Args,
+    filtered: bool,
+    results: &mut Results,
+) -> Result<(), Error> {
+    vm::install_programs()?;
+    let usual = vm::KERNELS.map(str::to_owned);
+    let kernels = if args.vm_kernel.is_empty() { usual.as_slice() } else { &args.vm_kernel };
+    for (kernel, outcome) in full_kernel::run(binaries, kernels, environment, &args.arguments) {
+        let group = format!("full-kernel tests, Linux {kernel}");
+        match outcome {
+            Ok((tally, failed)) => {
+                results.add(&group, &tally, filtered);
+                results.failures.extend(failed.into_iter().map(|label| format!("{label} (Linux {kernel})")));
+            }
+            Err(error) => results.fail(format!("{group}: {error}")),
+        }
+    }
+    Ok(())
 }
 
 /// The examples in the documentation.

@@ -8,6 +8,9 @@ use serde::Deserialize;
 use crate::error::Error;
 use crate::{cargo, process};
 
+/// The package and the program under test.
+const PROGRAM: &str = "trunkline";
+
 /// What a test binary needs of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Needs {
@@ -44,22 +47,45 @@ struct Profile {
     test: bool,
 }
 
-/// Builds every binary and test of the workspace; returns cargo's target directory and the test binaries.
-pub(super) fn build() -> Result<(PathBuf, Vec<TestBinary>), Error> {
+/// What a build of the tests leaves.
+pub(super) struct Built {
+    pub(super) tests: Vec<TestBinary>,
+    /// `trunkline` itself, the program under test.
+    pub(super) trunkline: PathBuf,
+}
+
+/// Builds every test of the workspace, and with them the programs that they start.
+pub(super) fn build() -> Result<Built, Error> {
     let metadata = cargo::metadata()?;
-    process::run(cargo::command().args(["build", "--locked", "--workspace", "--bins"]))?;
     let mut command = cargo::command();
     command.args(["test", "--locked", "--workspace", "--no-run", "--message-format=json-render-diagnostics"]);
     eprintln!("+ cargo test --workspace --no-run");
-    let messages = process::output(command.stdin(Stdio::null()))?;
-    let mut binaries = Vec::new();
-    for line in messages.lines().filter(|line| line.starts_with('{')) {
-        let message = serde_json::from_str(line)
-            .map_err(|e| Error::Answer { program: "cargo test --no-run", reason: format!("{e}: {line}") })?;
-        binaries.extend(test_binary(&metadata, message));
-    }
-    binaries.sort_by(|a, b| a.label.cmp(&b.label));
-    Ok((metadata.target_directory, binaries))
+    let output = process::output(command.stdin(Stdio::null()))?;
+    let messages: Vec<Message> = output
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(serde_json::from_str)
+        .collect::<Result<_, _>>()
+        .map_err(|e| Error::Answer { program: "cargo test --no-run", reason: e.to_string() })?;
+    let trunkline = messages.iter().find_map(trunkline);
+    let mut tests: Vec<TestBinary> = messages.into_iter().filter_map(|m| test_binary(&metadata, m)).collect();
+    tests.sort_by(|a, b| a.label.cmp(&b.label));
+    let trunkline = match trunkline {
+        Some(path) => path,
+        // Cargo builds a package's programs only for the package's own integration tests.
+        None => {
+            process::run(cargo::command().args(["build", "--locked", "--package", PROGRAM]))?;
+            metadata.target_directory.join("debug").join(PROGRAM)
+        }
+    };
+    Ok(Built { tests, trunkline })
+}
+
+/// The program under test, if the message is about it.
+fn trunkline(message: &Message) -> Option<PathBuf> {
+    let target = message.target.as_ref()?;
+    let program = target.name == PROGRAM && target.kind.iter().any(|kind| kind == "bin");
+    if program && !message.profile.as_ref()?.test { message.executable.clone() } else { None }
 }
 
 /// The test binary that a message is about, if it is about one.
@@ -83,10 +109,9 @@ fn test_binary(metadata: &cargo::Metadata, message: Message) -> Option<TestBinar
 }
 
 /// The variables that every test finds: where the program under test is, whatever machine it runs on.
-pub(super) fn environment(target_dir: &Path) -> Vec<(String, String)> {
+pub(super) fn environment(trunkline: &Path) -> Vec<(String, String)> {
     let backtrace = std::env::var("RUST_BACKTRACE").unwrap_or_else(|_| "1".to_owned());
-    let program = target_dir.join("debug/trunkline").display().to_string();
-    vec![("TRUNKLINE_BIN".to_owned(), program), ("RUST_BACKTRACE".to_owned(), backtrace)]
+    vec![("TRUNKLINE_BIN".to_owned(), trunkline.display().to_string()), ("RUST_BACKTRACE".to_owned(), backtrace)]
 }
 
 #[cfg(test)]

@@ -202,10 +202,13 @@ impl Visit<'_> {
         Ok(found)
     }
 
-    /// The link with our tag, if there is one. Of several the eldest: others may have copied it.
+    /// The link with our tag, if there is one. Of several, for others may have copied the tag: one
+    /// of our kinds, then one whose lower link is outside the sandbox, then the eldest.
     fn find(&mut self) -> Result<Option<LinkInfo>, Error> {
         if self.link.is_none() {
-            self.link = self.tagged()?.into_iter().next();
+            let in_sandbox = self.namespace.is_some();
+            let rank = |link: &LinkInfo| (!is_ours(link), in_sandbox && !link.lower_elsewhere, link.index);
+            self.link = self.tagged()?.into_iter().min_by_key(rank);
         }
         Ok(self.link.clone())
     }
@@ -238,8 +241,7 @@ impl Visit<'_> {
             };
             delete::listen()?
         };
-        delete::delete(&self.rtnl.deleters, request, &listener, link.index)
-            .map_err(|refusal| refusal.named(words))
+        delete::delete(&self.rtnl.deleters, request, &listener, link.index).map_err(|refusal| refusal.named(words))
     }
 
     fn open(&self) -> Result<Socket, Error> {

@@ -15,6 +15,8 @@ mod observe;
 mod routes;
 mod socket;
 mod supports;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use crate::{

@@ -35,8 +35,7 @@ pub(crate) fn get_all() -> RouteNetlinkMessage {
 fn message(index: u32, route: &Route) -> RouteMessage {
     let mut message = RouteMessage::default();
     let header = &mut message.header;
-    header.address_family =
-        if route.destination.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    header.address_family = if route.destination.addr().is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     header.destination_prefix_length = route.destination.prefix_len();
     header.table = RouteHeader::RT_TABLE_MAIN;
     header.protocol = RouteProtocol::Static;

@@ -9,10 +9,6 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
 use std::{io, os::fd::AsFd};
 
-/// Messages of one `sendmsg`. Each answer takes about a kilobyte of the receive buffer while the
-/// kernel works the batch off, and larger batches are slower.
-const BATCH: usize = 64;
-
 /// The most that the kernel puts into one datagram of a dump (net/netlink/af_netlink.c,
 /// `netlink_dump`: at most 32 KiB, and no more than the reader's buffer has shown to take).
 const BUFFER: usize = 32 * 1024;
@@ -44,12 +40,6 @@ impl From<io::Error> for Refusal {
     fn from(error: io::Error) -> Self {
         Self::of(error.raw_os_error().unwrap_or(libc::EIO))
     }
-}
-
-/// A message to send, with its flags beside NLM_F_REQUEST and NLM_F_ACK.
-pub(crate) struct Request {
-    pub(crate) message: RouteNetlinkMessage,
-    pub(crate) flags: u16,
 }
 
 /// A socket in the namespace in which the thread was that opened it.
@@ -85,15 +75,15 @@ impl Socket {
         self.broken
     }
 
-    fn append(&mut self, request: &Request, flags: u16) {
+    fn write(&mut self, message: &RouteNetlinkMessage, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(request.message.clone());
-        message.header.flags = NLM_F_REQUEST | request.flags | flags;
+        let mut message = NetlinkMessage::from(message.clone());
+        message.header.flags = NLM_F_REQUEST | flags;
         message.header.sequence_number = self.sequence;
         message.finalize();
-        let start = self.outgoing.len();
-        self.outgoing.resize(start + message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(&mut self.outgoing[start..]);
+        self.outgoing.clear();
+        self.outgoing.resize(message.buffer_len().next_multiple_of(4), 0);
+        message.serialize(&mut self.outgoing);
     }
 
     fn send(&mut self) -> Result<(), Refusal> {
@@ -121,46 +111,10 @@ impl Socket {
         }
     }
 
-    /// Sends requests, several in one system call, and gives one answer for each. The kernel goes
-    /// on after one that fails.
-    pub(crate) fn exchange(&mut self, requests: &[Request]) -> Vec<Result<(), Refusal>> {
-        let mut answers = Vec::with_capacity(requests.len());
-        for batch in requests.chunks(BATCH) {
-            match self.exchange_batch(batch) {
-                Ok(some) => answers.extend(some),
-                Err(refusal) => {
-                    answers.resize(requests.len(), Err(refusal));
-                    break;
-                }
-            }
-        }
-        answers
-    }
-
-    fn exchange_batch(&mut self, batch: &[Request]) -> Result<Vec<Result<(), Refusal>>, Refusal> {
-        let first = self.sequence.wrapping_add(1);
-        self.outgoing.clear();
-        for request in batch {
-            self.append(request, NLM_F_ACK);
-        }
-        self.send()?;
-        let mut answers: Vec<Option<Result<(), Refusal>>> = vec![None; batch.len()];
-        while answers.iter().any(Option::is_none) {
-            self.receive()?;
-            for message in Messages(&self.incoming) {
-                let place = message.sequence_number().wrapping_sub(first) as usize;
-                if let (NLMSG_ERROR, Some(answer)) = (message.message_type(), answers.get_mut(place)) {
-                    *answer = Some(acknowledgement(&message));
-                }
-            }
-        }
-        self.broken = false;
-        Ok(answers.into_iter().flatten().collect())
-    }
-
-    /// One request, one answer.
+    /// One change, one answer. A list of changes goes out one by one: in a batch the kernel would go
+    /// on after one that failed, and a system call is a thousandth of what a change takes.
     pub(crate) fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
-        self.exchange_batch(&[Request { message, flags }])?.pop().unwrap_or(Err(Refusal::of(libc::EIO)))
+        self.collect(&message, flags | NLM_F_ACK, &|_, _| None::<()>).map(|_| ())
     }
 
     /// The object that a request for one answers with.
@@ -169,7 +123,7 @@ impl Socket {
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
-        let (mut objects, _) = self.collect(&Request { message, flags: 0 }, NLM_F_ACK, &read)?;
+        let (mut objects, _) = self.collect(&message, NLM_F_ACK, &read)?;
         Ok(objects.pop())
     }
 
@@ -180,9 +134,8 @@ impl Socket {
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
-        let request = Request { message, flags: 0 };
         for _ in 0..DUMPS {
-            let (objects, interrupted) = self.collect(&request, NLM_F_DUMP, &read)?;
+            let (objects, interrupted) = self.collect(&message, NLM_F_DUMP, &read)?;
             if !interrupted {
                 return Ok(objects);
             }
@@ -192,12 +145,11 @@ impl Socket {
 
     fn collect<T>(
         &mut self,
-        request: &Request,
+        message: &RouteNetlinkMessage,
         flags: u16,
         read: &impl Fn(u16, &[u8]) -> Option<T>,
     ) -> Result<(Vec<T>, bool), Refusal> {
-        self.outgoing.clear();
-        self.append(request, flags);
+        self.write(message, flags);
         self.send()?;
         let (mut objects, mut interrupted) = (Vec::new(), false);
         loop {

@@ -22,8 +22,7 @@ pub(super) fn try_out(kind: &str) -> Result<(), Error> {
         unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(|errno| Error::io(&op, &errno.into()))?;
         try_here(kind, &op)
     };
-    thread::scope(|scope| scope.spawn(in_own_namespace).join())
-        .unwrap_or_else(|_| Err(Error::refused(&op, libc::EIO)))
+    thread::scope(|scope| scope.spawn(in_own_namespace).join()).unwrap_or_else(|_| Err(Error::refused(&op, libc::EIO)))
 }
 
 fn try_here(kind: &str, op: &str) -> Result<(), Error> {

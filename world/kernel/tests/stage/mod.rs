@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its part")]
 
+pub mod likeness;
+
 use model::NamespaceId;
 use plan::{Link, LinkKind, LinkTag, LinkTitle, Op, Route};
 use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
@@ -63,7 +65,12 @@ impl Sandbox {
         });
         let path = PathBuf::from(format!("/proc/self/task/{}/ns/net", answers.recv().unwrap()));
         let id = kernel.namespace(&path).expect("a namespace");
-        Self { path: SandboxPath { path, id }, orders: Some(orders), answers: Mutex::new(answers), thread: Some(thread) }
+        Self {
+            path: SandboxPath { path, id },
+            orders: Some(orders),
+            answers: Mutex::new(answers),
+            thread: Some(thread),
+        }
     }
 
     pub fn place(&self) -> Place {
@@ -106,11 +113,8 @@ pub fn link(tag: u32, kind: LinkKind, lower: Option<&str>) -> Link {
 /// The ops of an attachment: link, setting, alias and up, address, route.
 pub fn attachment(link: Link, address: &str, gateway: Option<&str>) -> Vec<Op> {
     let alias = link.alias.clone();
-    let mut ops = vec![
-        Op::AddLink(link),
-        Op::SetUp { alias },
-        Op::AddAddress { address: address.parse().unwrap(), dad: false },
-    ];
+    let mut ops =
+        vec![Op::AddLink(link), Op::SetUp { alias }, Op::AddAddress { address: address.parse().unwrap(), dad: false }];
     ops.extend(gateway.map(|gateway| {
         let via = gateway.parse().unwrap();
         let destination = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };

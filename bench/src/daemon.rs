@@ -1,0 +1,135 @@
+//! The daemon under measurement: the real program, in a directory of its own.
+
+use crate::Error;
+use api::{Blocking, Client, call};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How often a daemon that starts is asked whether it is ready.
+const ASK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Where the program is when it is not told.
+pub(crate) fn program(told: Option<&Path>) -> Result<PathBuf, Error> {
+    let beside = || Some(std::env::current_exe().ok()?.parent()?.join("trunkline"));
+    let from_environment = || std::env::var_os("TRUNKLINE_BIN").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let path = told.map(Path::to_path_buf).or_else(from_environment).or_else(beside).unwrap_or_default();
+    if path.is_file() {
+        return Ok(path);
+    }
+    Err(Error::Wrong(format!(
+        "no daemon at {}: build it (cargo build --release -p trunkline), or name it with --daemon or TRUNKLINE_BIN",
+        path.display()
+    )))
+}
+
+/// A running daemon. Dropped, it is killed and its directory goes.
+pub(crate) struct Daemon {
+    child: Child,
+    directory: TempDir,
+}
+
+impl Daemon {
+    /// Starts one in the calling thread's namespace, with its directories below `base`, and waits until
+    /// it answers.
+    pub(crate) fn start(program: &Path, base: &Path) -> Result<Self, Error> {
+        let prefix = "trunkline-bench-";
+        let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(base);
+        let directory = directory.map_err(Error::io(format!("make a directory in {}", base.display())))?;
+        let log = directory.path().join("log");
+        let log = File::create(&log).map_err(Error::io(format!("create {}", log.display())))?;
+        let child = Command::new(program)
+            .arg("daemon")
+            .arg("--state-dir")
+            .arg(directory.path().join("state"))
+            .arg("--run-dir")
+            .arg(directory.path().join("run"))
+            .arg("--socket")
+            .arg(directory.path().join("socket"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(Error::io(format!("start {}", program.display())))?;
+        let mut daemon = Self { child, directory };
+        while daemon.ask().is_err() {
+            if let Ok(Some(status)) = daemon.child.try_wait() {
+                return Err(Error::Program { command: "trunkline daemon".into(), reason: daemon.last_words(status) });
+            }
+            std::thread::sleep(ASK_AGAIN);
+        }
+        Ok(daemon)
+    }
+
+    fn ask(&self) -> Result<(), api::ClientError> {
+        Blocking::connect(&self.socket())?.send(&call::status()).map(drop)
+    }
+
+    fn last_words(&self, status: std::process::ExitStatus) -> String {
+        let log = std::fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
+        format!("{status}: {}", log.lines().last().unwrap_or("it said nothing"))
+    }
+
+    /// Its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
+    /// The directory of its store.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.directory.path().join("state")
+    }
+
+    /// Connections to it.
+    pub(crate) async fn clients(&self, count: usize) -> Result<Vec<Client>, Error> {
+        let mut clients = Vec::with_capacity(count);
+        for _ in 0..count {
+            clients.push(Client::connect(self.socket()).await.map_err(Error::api("connect to the daemon"))?);
+        }
+        Ok(clients)
+    }
+
+    /// Its processor time so far, user and system: fields 14 and 15 of `/proc/PID/stat`, clock ticks.
+    pub(crate) fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        // Counted after the command's closing parenthesis: the command itself may have blanks (proc(5)).
+        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_ascii_whitespace();
+        ticks(fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
+    }
+
+    /// Ends it as a service manager does, and waits.
+    pub(crate) fn stop(mut self) -> Result<(), Error> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        let pid = pid.ok_or_else(|| Error::Wrong("the daemon has no pid".into()))?;
+        kill_process(pid, Signal::TERM).map_err(Error::io("end the daemon"))?;
+        let status = self.child.wait().map_err(Error::io("wait for the daemon"))?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Error::Program { command: "trunkline daemon".into(), reason: self.last_words(status) })
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Gone already after `stop`; otherwise the measurement failed and says why.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The processor time that this machine has spent, on whatever: the first line of `/proc/stat` without
+/// idle and iowait.
+pub(crate) fn machine_cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let fields = stat.lines().next().unwrap_or_default().split_ascii_whitespace().skip(1);
+    let values = fields.take(8).enumerate().filter(|(n, _)| !matches!(n, 3 | 4));
+    ticks(values.filter_map(|(_, field)| field.parse::<u64>().ok()).sum())
+}
+
+fn ticks(count: u64) -> Duration {
+    Duration::from_millis(count.saturating_mul(1000) / rustix::param::clock_ticks_per_second())
+}

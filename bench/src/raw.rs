@@ -1,0 +1,128 @@
+//! The kernel's floor: the fewest messages that make and remove the same objects. No look-up, no store,
+//! nothing checked but the kernel's answers.
+
+use crate::{Error, host::Sandbox};
+use ipnet::IpNet;
+use kernel::raw::{Refusal, Request, Socket, message};
+use model::LinkName;
+use netlink_packet_route::{RouteNetlinkMessage, link::LinkFlags};
+use plan::{Link, LinkKind, LinkTag, LinkTitle, Route, SeenKind, SeenLink};
+use std::os::fd::AsFd;
+
+/// NLM_F_CREATE | NLM_F_EXCL of linux/netlink.h.
+const CREATE: u16 = 0x400 | 0x200;
+
+/// The index that every endpoint's link asks for in its sandbox: nothing need be looked up afterwards.
+const INDEX: u32 = 1000;
+
+/// The group of all that the floor makes.
+const GROUP: u32 = 0x7f00_0001;
+
+/// An endpoint's link with what belongs on it.
+#[derive(Debug, Clone)]
+pub(crate) struct Attachment {
+    link: Link,
+    addresses: Vec<IpNet>,
+    routes: Vec<Route>,
+}
+
+impl Attachment {
+    /// The same as what was seen, on a parent of this name.
+    pub(crate) fn like(seen: &SeenLink, parent: &LinkName) -> Result<Self, Error> {
+        let link = link_like(seen, LinkTitle::Numbered("eth".into()), Some(parent.clone()))?;
+        Ok(Self { link, addresses: seen.addresses.clone(), routes: seen.routes.clone() })
+    }
+
+    /// Its parent.
+    pub(crate) fn parent(&self) -> Option<&LinkName> {
+        self.link.lower.as_ref()
+    }
+
+    /// Makes it: one message from the host, the rest in one system call within.
+    pub(crate) fn make(&self, host: &mut Socket, lower: u32, sandbox: &Sandbox) -> Result<(), Error> {
+        let new = up_from_the_start(message::new_link(&self.link, "eth%d", Some(lower), Some(sandbox.as_fd())), INDEX);
+        host.ask(new, CREATE).map_err(refused("make a link"))?;
+        let address = |a: &IpNet| Request { message: message::new_address(INDEX, *a, false), flags: CREATE };
+        let route = |r: &Route| Request { message: message::new_route(INDEX, r), flags: CREATE };
+        let rest: Vec<_> = self.addresses.iter().map(address).chain(self.routes.iter().map(route)).collect();
+        let mut inside = within(sandbox)?;
+        inside.exchange(&rest).into_iter().try_for_each(|answer| answer.map_err(refused("add addresses and routes")))
+    }
+
+    /// Removes whatever link `make` made in a sandbox.
+    pub(crate) fn remove(sandbox: &Sandbox) -> Result<(), Error> {
+        within(sandbox)?.ask(message::delete_link(INDEX), 0).map_err(refused("delete a link"))
+    }
+}
+
+/// A parent to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Parent {
+    /// Its name.
+    pub(crate) name: LinkName,
+    link: Link,
+}
+
+impl Parent {
+    /// The same as what was seen.
+    pub(crate) fn like(seen: &SeenLink, lower: Option<LinkName>) -> Result<Self, Error> {
+        let name: LinkName = seen.info.name.parse().map_err(|e: model::Error| Error::Wrong(e.to_string()))?;
+        Ok(Self { link: link_like(seen, LinkTitle::Exact(name.clone()), lower)?, name })
+    }
+
+    /// The name of the link below it.
+    pub(crate) fn lower(&self) -> Option<&LinkName> {
+        self.link.lower.as_ref()
+    }
+
+    /// Makes it, up, with this index.
+    pub(crate) fn make(&self, host: &mut Socket, lower: Option<u32>, index: u32) -> Result<(), Error> {
+        let new = up_from_the_start(message::new_link(&self.link, self.name.as_str(), lower, None), index);
+        host.ask(new, CREATE).map_err(refused("make a parent"))
+    }
+
+    /// Removes the parent that has this index.
+    pub(crate) fn remove(host: &mut Socket, index: u32) -> Result<(), Error> {
+        host.ask(message::delete_link(index), 0).map_err(refused("delete a parent"))
+    }
+}
+
+/// A socket in the calling thread's namespace.
+pub(crate) fn socket() -> Result<Socket, Error> {
+    Socket::open().map_err(refused("open an rtnetlink socket"))
+}
+
+fn within(sandbox: &Sandbox) -> Result<Socket, Error> {
+    let _inside = sandbox.enter()?;
+    socket()
+}
+
+fn link_like(seen: &SeenLink, title: LinkTitle, lower: Option<LinkName>) -> Result<Link, Error> {
+    let info = &seen.info;
+    let kind = match info.kind {
+        SeenKind::Macvlan(mode) => LinkKind::Macvlan(mode),
+        SeenKind::Ipvlan(mode, flag) => LinkKind::Ipvlan(mode, flag),
+        SeenKind::Vlan(tag) => LinkKind::Vlan(tag),
+        SeenKind::Dummy => LinkKind::Dummy,
+        _ => return Err(Error::Wrong(format!("{} is of a kind that the floor does not make", info.name))),
+    };
+    let mac = info.mac.filter(|_| matches!(kind, LinkKind::Macvlan(_)));
+    Ok(Link { title, kind, lower, mac, mtu: None, tag: LinkTag(GROUP), alias: String::new() })
+}
+
+/// NEWLINK takes an index and flags as well: no message is needed to bring the link up.
+fn up_from_the_start(new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessage {
+    match new {
+        RouteNetlinkMessage::NewLink(mut link) => {
+            link.header.index = index;
+            link.header.flags = LinkFlags::Up;
+            link.header.change_mask = LinkFlags::Up;
+            RouteNetlinkMessage::NewLink(link)
+        }
+        other => other,
+    }
+}
+
+fn refused(what: &'static str) -> impl FnOnce(Refusal) -> Error {
+    move |refusal| Error::Wrong(format!("the floor: cannot {what}: {refusal}"))
+}

@@ -1,0 +1,67 @@
+//! Figures out of times.
+
+use serde::Serialize;
+use std::time::Duration;
+
+/// Quantiles of a sample, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Quantiles {
+    /// The sample's size.
+    pub(crate) count: usize,
+    /// The median.
+    pub(crate) p50: f64,
+    /// 95 of 100 are no longer.
+    pub(crate) p95: f64,
+    /// 99 of 100 are no longer.
+    pub(crate) p99: f64,
+    /// The longest.
+    pub(crate) max: f64,
+}
+
+impl Quantiles {
+    /// Of a sample; all zero if it is empty.
+    pub(crate) fn of(times: impl IntoIterator<Item = Duration>) -> Self {
+        let mut sorted: Vec<f64> = times.into_iter().map(ms).collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |percent| nearest_rank(&sorted, percent);
+        Self { count: sorted.len(), p50: at(50), p95: at(95), p99: at(99), max: at(100) }
+    }
+}
+
+/// The smallest value that `percent` of the values do not exceed.
+fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+/// Milliseconds, to the microsecond.
+pub(crate) fn ms(time: Duration) -> f64 {
+    (time.as_secs_f64() * 1e6).round() / 1e3
+}
+
+/// `ours / floor` to two digits; none without a floor.
+pub(crate) fn ratio(ours: f64, floor: f64) -> Option<f64> {
+    (floor > 0.0).then(|| (ours / floor * 100.0).round() / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_by_nearest_rank() {
+        let q = Quantiles::of((1..=100).rev().map(Duration::from_millis));
+        assert_eq!((q.count, q.p50, q.p95, q.p99, q.max), (100, 50.0, 95.0, 99.0, 100.0));
+        let q = Quantiles::of([3, 1, 2].map(Duration::from_millis));
+        assert_eq!((q.p50, q.p95, q.p99, q.max), (2.0, 3.0, 3.0, 3.0));
+        let q = Quantiles::of([Duration::from_micros(1500)]);
+        assert_eq!((q.p50, q.max), (1.5, 1.5));
+        assert_eq!(Quantiles::of([]).p99, 0.0);
+    }
+
+    #[test]
+    fn ratios() {
+        assert_eq!(ratio(3.0, 2.0), Some(1.5));
+        assert_eq!(ratio(1.0, 0.0), None);
+    }
+}

@@ -1,0 +1,256 @@
+//! A host in memory for the engine's tests: the fake kernel and an in-memory store, either of which can be
+//! made to fail, and which die together, as the parts of one process do.
+
+#![allow(dead_code, reason = "each test uses a part of the rig")]
+
+use ipnet::IpNet;
+use kernel::fake::FakeKernel;
+use kernel::faulty::FaultyKernel;
+use kernel::{Announcement, HostRoute, Kernel, KernelEvent, Place, SandboxPath};
+use model::request::{ConnectRequest, EndpointSpec, Target};
+use model::view::EndpointView;
+use model::{LinkName, NamespaceId, NetworkSpec};
+use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+use store::fake::FaultyStore;
+use store::{Capabilities, Entry, LeaseId, Pending, Redb, Store, Txn, Watch};
+use trunkline_engine::{Engine, EngineConfig, Error};
+
+/// The kernel and the store of one process: when one dies, so does the other.
+pub(crate) struct Process {
+    pub(crate) kernel: FaultyKernel<FakeKernel>,
+    pub(crate) store: FaultyStore,
+}
+
+impl Process {
+    /// Ends what the other half does not know yet.
+    fn share_fate(&self) {
+        if self.kernel.is_dead() {
+            self.store.kill();
+        } else if self.store.killed() {
+            self.kernel.kill();
+        }
+    }
+
+    fn kernel<T>(&self, call: impl FnOnce(&FaultyKernel<FakeKernel>) -> T) -> T {
+        self.share_fate();
+        let result = call(&self.kernel);
+        self.share_fate();
+        result
+    }
+
+    fn store<T>(&self, call: impl FnOnce(&FaultyStore) -> T) -> T {
+        self.share_fate();
+        let result = call(&self.store);
+        self.share_fate();
+        result
+    }
+
+    /// A new process in the same world.
+    pub(crate) fn restart(&self) {
+        self.store.reset();
+        self.kernel.revive();
+    }
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Process")
+    }
+}
+
+/// The kernel of a [`Process`].
+pub(crate) struct ItsKernel(Arc<Process>);
+/// The store of a [`Process`].
+#[derive(Debug)]
+pub(crate) struct ItsStore(Arc<Process>);
+
+type Answer<T> = Result<T, kernel::Error>;
+
+impl Kernel for ItsKernel {
+    fn boot_id(&self) -> &str {
+        self.0.kernel.boot_id()
+    }
+    fn namespace(&self, path: &Path) -> Answer<NamespaceId> {
+        self.0.kernel(|k| k.namespace(path))
+    }
+    fn host_link(&self, name: &LinkName) -> Answer<Option<LinkInfo>> {
+        self.0.kernel(|k| k.host_link(name))
+    }
+    fn host_links(&self) -> Answer<Vec<LinkInfo>> {
+        self.0.kernel(|k| k.host_links())
+    }
+    fn host_addresses(&self) -> Answer<Vec<(u32, IpNet)>> {
+        self.0.kernel(|k| k.host_addresses())
+    }
+    fn host_routes(&self) -> Answer<Vec<HostRoute>> {
+        self.0.kernel(|k| k.host_routes())
+    }
+    fn hardware(&self, name: &LinkName) -> Hardware {
+        self.0.kernel(|k| k.hardware(name))
+    }
+    fn supports(&self, kind: &str) -> Answer<()> {
+        self.0.kernel(|k| k.supports(kind))
+    }
+    fn observe(&self, place: &Place, tags: Option<&[LinkTag]>) -> Answer<Vec<SeenLink>> {
+        self.0.kernel(|k| k.observe(place, tags))
+    }
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Answer<Option<LinkInfo>> {
+        self.0.kernel(|k| k.apply(place, tag, ops))
+    }
+    fn announce(&self, announcement: Announcement) {
+        self.0.kernel(|k| k.announce(announcement));
+    }
+    fn watch_sandbox(&self, sandbox: &SandboxPath) -> Answer<()> {
+        self.0.kernel(|k| k.watch_sandbox(sandbox))
+    }
+    fn events(&self) -> Answer<Receiver<KernelEvent>> {
+        self.0.kernel(|k| k.events())
+    }
+}
+
+impl Store for ItsStore {
+    fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
+        self.0.store(|s| s.get(key))
+    }
+    fn list(&self, prefix: &str) -> Result<(Vec<Entry>, u64), store::Error> {
+        self.0.store(|s| s.list(prefix))
+    }
+    fn submit(&self, txn: Txn) -> Pending {
+        self.0.store(|s| s.submit(txn))
+    }
+    fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Watch, store::Error> {
+        self.0.store(|s| s.watch(prefix, after))
+    }
+    fn grant(&self, ttl: Duration) -> Result<LeaseId, store::Error> {
+        self.0.store(|s| s.grant(ttl))
+    }
+    fn keep_alive(&self, lease: LeaseId) -> Result<(), store::Error> {
+        self.0.store(|s| s.keep_alive(lease))
+    }
+    fn revoke(&self, lease: LeaseId) -> Result<(), store::Error> {
+        self.0.store(|s| s.revoke(lease))
+    }
+    fn capabilities(&self) -> Capabilities {
+        self.0.store.capabilities()
+    }
+}
+
+/// A host with an engine.
+pub(crate) struct Rig {
+    pub(crate) process: Arc<Process>,
+    pub(crate) engine: Arc<Engine>,
+    run_dir: tempfile::TempDir,
+}
+
+impl Rig {
+    /// A host with eth0 and eth1.
+    pub(crate) fn new() -> Self {
+        let kernel = FakeKernel::new();
+        kernel.add_physical("eth0");
+        kernel.add_physical("eth1");
+        kernel.add_namespace(Path::new("/proc/thread-self/ns/net"));
+        let store = FaultyStore::new(Arc::new(Redb::in_memory().unwrap()));
+        let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store });
+        let run_dir = tempfile::tempdir().unwrap();
+        let engine = open(&process, run_dir.path()).unwrap();
+        Self { process, engine, run_dir }
+    }
+
+    pub(crate) fn kernel(&self) -> &FakeKernel {
+        self.process.kernel.inner()
+    }
+
+    /// The daemon ends, cleanly or not, and starts again.
+    pub(crate) fn reopen(&mut self) {
+        self.engine.stop();
+        self.process.restart();
+        self.engine = open(&self.process, self.run_dir.path()).unwrap();
+    }
+
+    /// A bare sandbox.
+    pub(crate) fn sandbox(&self, name: &str) -> SandboxPath {
+        self.kernel().add_namespace(&path(name))
+    }
+
+    pub(crate) fn create(&self, spec: &NetworkSpec) -> Result<Vec<String>, Error> {
+        self.engine.create_network(spec).map(|created| created.warnings)
+    }
+
+    pub(crate) fn connect(&self, network: &str, sandbox: &str, endpoint: EndpointSpec) -> Result<EndpointView, Error> {
+        self.engine.connect(network, &ConnectRequest { target: Target::Path(path(sandbox)), endpoint })
+    }
+
+    pub(crate) fn disconnect(&self, network: &str, sandbox: &str) -> Result<EndpointView, Error> {
+        self.engine.disconnect(network, &Target::Path(path(sandbox)))
+    }
+
+    /// The names of the host's links.
+    pub(crate) fn host_links(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.kernel().host_links().unwrap().into_iter().map(|l| l.name).collect();
+        names.sort();
+        names
+    }
+
+    /// The names of the links in a sandbox besides its loopback.
+    pub(crate) fn links_in(&self, sandbox: &SandboxPath) -> Vec<String> {
+        let seen = self.kernel().observe(&Place::Sandbox(sandbox.clone()), None).unwrap();
+        seen.into_iter().map(|l| l.info.name).filter(|n| n != "lo").collect()
+    }
+
+    /// The intents that are left in the run directory.
+    pub(crate) fn intents(&self) -> usize {
+        std::fs::read_dir(self.run_dir.path().join("intents")).unwrap().count()
+    }
+
+    /// The store's keys.
+    pub(crate) fn keys(&self) -> Vec<String> {
+        self.process.store.list("").unwrap().0.into_iter().map(|e| e.key).collect()
+    }
+
+    pub(crate) fn findings(&self) -> Vec<String> {
+        self.engine.check().unwrap().into_iter().map(|f| format!("{} {}: {}", f.object, f.name, f.problem)).collect()
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        self.engine.stop();
+    }
+}
+
+pub(crate) fn path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
+}
+
+fn open(process: &Arc<Process>, run_dir: &Path) -> Result<Arc<Engine>, Error> {
+    let mut config = EngineConfig::new(run_dir);
+    // Tests ask for audits themselves.
+    config.audit_every = Duration::from_secs(3600);
+    Engine::open(config, Arc::new(ItsKernel(Arc::clone(process))), Arc::new(ItsStore(Arc::clone(process))))
+}
+
+/// A network's specification out of its command line.
+pub(crate) fn spec(driver: &str, name: &str, subnets: &[&str], options: &[(&str, &str)]) -> NetworkSpec {
+    NetworkSpec {
+        name: name.into(),
+        driver: driver.into(),
+        subnets: subnets.iter().map(|s| (*s).to_owned()).collect(),
+        options: options.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect(),
+        ..NetworkSpec::default()
+    }
+}
+
+/// Waits for what a watcher does on its own thread.
+pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..2000 {
+        if holds() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("never: {what}");
+}

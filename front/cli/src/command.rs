@@ -1,0 +1,87 @@
+//! The table of commands: parsing, help, completions and man pages come from it.
+
+use crate::error::Error;
+use crate::session::Session;
+use crate::{
+    check, daemon, document, endpoint, events, exec, gc, logs, network, parent, ps, rm, run, status, stop,
+};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Real networks for containers and plain processes: macvlan, ipvlan and 802.1Q trunks
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// The daemon's socket
+    #[arg(long, global = true, env = "TRUNKLINE_SOCKET", hide_env_values = true, value_name = "PATH", help_heading = "Global options")]
+    socket: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon
+    Daemon(daemon::Args),
+    /// Manage networks
+    #[command(subcommand, arg_required_else_help = true)]
+    Network(network::Command),
+    /// Run a command in a fresh network namespace
+    Run(run::Args),
+    /// List the processes of `run`
+    Ps(ps::Args),
+    /// Run a command in the namespace of a running process
+    Exec(exec::Args),
+    /// Print the output of a detached process
+    Logs(logs::Args),
+    /// Stop running processes
+    Stop(stop::Args),
+    /// Forget processes that ended
+    Rm(rm::Args),
+    /// Links that networks can attach to
+    #[command(subcommand, arg_required_else_help = true)]
+    Parent(parent::Command),
+    /// Endpoints of all networks
+    #[command(subcommand, arg_required_else_help = true)]
+    Endpoint(endpoint::Command),
+    /// Print what happens, as it happens
+    Events(events::Args),
+    /// Show the daemon at a glance
+    Status(status::Args),
+    /// Compare the records with the kernel
+    Check(check::Args),
+    /// Remove what no record needs
+    Gc(gc::Args),
+    /// Print the completions of a shell
+    Completions(document::CompletionArgs),
+    /// Write the man pages into a directory
+    Man(document::ManArgs),
+}
+
+/// Runs the command; the exit code.
+pub(crate) fn dispatch(cli: Cli) -> Result<u8, Error> {
+    // As elsewhere in the world of shells, a variable set to nothing is not set.
+    let socket = cli.socket.filter(|socket| !socket.as_os_str().is_empty());
+    let session = Session::new(socket.clone());
+    match cli.command {
+        Command::Daemon(args) => daemon::run(&args, socket.as_deref()),
+        Command::Network(command) => network::dispatch(command, &session),
+        Command::Run(args) => run::run(&args, &session),
+        Command::Ps(args) => ps::run(&args, &session),
+        Command::Exec(args) => exec::run(&args, &session),
+        Command::Logs(args) => logs::run(&args, &session),
+        Command::Stop(args) => stop::run(&args, &session),
+        Command::Rm(args) => rm::run(&args, &session),
+        Command::Parent(command) => parent::dispatch(&command, &session),
+        Command::Endpoint(command) => endpoint::dispatch(&command, &session),
+        Command::Events(args) => events::run(&args, &session),
+        Command::Status(args) => status::run(&args, &session),
+        Command::Check(args) => check::run(&args, &session),
+        Command::Gc(args) => gc::run(&args, &session),
+        Command::Completions(args) => document::completions(&args),
+        Command::Man(args) => document::man(&args),
+    }
+}
+
+#[cfg(test)]
+mod tests;

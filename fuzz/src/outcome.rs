@@ -1,0 +1,46 @@
+//! What a target did with an input, told by the target itself. An input that leads to something new is
+//! kept and changed further: the part that coverage plays elsewhere, on any compiler.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+
+thread_local! {
+    static SEEN: RefCell<BTreeSet<u64>> = const { RefCell::new(BTreeSet::new()) };
+}
+
+/// FNV-1a, 64 bits: short, and the same on every machine.
+pub fn hash(bytes: impl IntoIterator<Item = u8>) -> u64 {
+    bytes.into_iter().fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// Notes that this happened: which branch, which variant, how many (best cut to a few).
+pub fn reached(what: impl Display) {
+    let text = what.to_string();
+    SEEN.with_borrow_mut(|seen| seen.insert(hash(text.bytes())));
+}
+
+/// Notes a refusal, by its message without what is quoted or counted in it; and demands what every message
+/// of ours must be: one line.
+pub fn refused(error: impl Display) {
+    let text = error.to_string();
+    assert!(!text.trim().is_empty(), "a message without words");
+    assert!(!text.chars().any(char::is_control), "a message of more than one line, or with control characters: {text:?}");
+    let mut shape = String::with_capacity(text.len());
+    let (mut quoted, mut escaped) = (false, false);
+    for c in text.chars() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            _ if quoted || c.is_ascii_digit() => {}
+            c => shape.push(c),
+        }
+    }
+    reached(shape);
+}
+
+/// What happened since this was last asked.
+pub(crate) fn take() -> BTreeSet<u64> {
+    SEEN.take()
+}
