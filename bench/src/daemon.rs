@@ -12,6 +12,10 @@ use tempfile::TempDir;
 /// How often a daemon that starts is asked whether it is ready.
 const ASK_AGAIN: Duration = Duration::from_millis(5);
 
+/// Clock ticks a second, as /proc counts them: 100 on every architecture that Rust's standard library
+/// knows (include/asm-generic/param.h).
+const USER_HZ: u64 = 100;
+
 /// Where the program is when it is not told.
 pub(crate) fn program(told: Option<&Path>) -> Result<PathBuf, Error> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.join("trunkline"));
@@ -78,11 +82,6 @@ impl Daemon {
         self.directory.path().join("socket")
     }
 
-    /// The directory of its store.
-    pub(crate) fn state_dir(&self) -> PathBuf {
-        self.directory.path().join("state")
-    }
-
     /// Connections to it.
     pub(crate) async fn clients(&self, count: usize) -> Result<Vec<Client>, Error> {
         let mut clients = Vec::with_capacity(count);
@@ -131,5 +130,5 @@ pub(crate) fn machine_cpu() -> Duration {
 }
 
 fn ticks(count: u64) -> Duration {
-    Duration::from_millis(count.saturating_mul(1000) / rustix::param::clock_ticks_per_second())
+    Duration::from_millis(count.saturating_mul(1000) / USER_HZ)
 }

@@ -24,6 +24,9 @@ pub(crate) enum Error {
     /// The kernel refused something that was asked with the product's own code.
     #[error(transparent)]
     Kernel(#[from] kernel::Error),
+    /// A namespace could not be made.
+    #[error(transparent)]
+    Lab(#[from] lab::Error),
     /// The store refused something.
     #[error("durable commits in {directory}: {source}")]
     Store {

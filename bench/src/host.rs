@@ -2,16 +2,55 @@
 //! namespaces as sandboxes.
 
 use crate::Error;
-use kernel::raw::Namespace;
+use lab::Sandbox;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+use std::fs::File;
 use std::io::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::marker::PhantomData;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::process::{Command, Stdio};
 
 /// Moves this thread, and those that it starts, into a fresh network namespace with `lo` up.
 pub(crate) fn enter_own() -> Result<(), Error> {
-    Namespace::fresh()?.stay()?;
+    stay(Sandbox::new()?.as_fd())?;
     ip(&["link set lo up".into()])
+}
+
+/// Several bare namespaces: nobody runs in them, and this process's descriptors alone keep them.
+pub(crate) fn sandboxes(count: usize) -> Result<Vec<Sandbox>, Error> {
+    (0..count).map(|_| Ok(Sandbox::new()?)).collect()
+}
+
+/// Moves the calling thread into a namespace for good.
+pub(crate) fn stay(namespace: BorrowedFd<'_>) -> Result<(), Error> {
+    let kind = Some(LinkNameSpaceType::Network);
+    move_into_link_name_space(namespace, kind).map_err(Error::io("enter a network namespace"))
+}
+
+/// The calling thread's own namespace, to come back to.
+pub(crate) struct Home {
+    namespace: File,
+    thread: PhantomData<*const ()>,
+}
+
+impl Home {
+    /// Remembers where the calling thread is.
+    pub(crate) fn here() -> Result<Self, Error> {
+        let namespace = File::open("/proc/thread-self/ns/net").map_err(Error::io("open the own network namespace"))?;
+        Ok(Self { namespace, thread: PhantomData })
+    }
+
+    /// Does `work` in a namespace and comes back.
+    pub(crate) fn within<T>(
+        &self,
+        namespace: BorrowedFd<'_>,
+        work: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        stay(namespace)?;
+        let result = work();
+        stay(self.namespace.as_fd())?;
+        result
+    }
 }
 
 /// Runs `ip` commands in the calling thread's namespace.
@@ -41,42 +80,4 @@ pub(crate) fn add_parents(names: &[String]) -> Result<(), Error> {
         ]
     });
     ip(&commands.collect::<Vec<_>>())
-}
-
-/// A bare namespace: nobody runs in it, and this process's descriptor alone keeps it.
-pub(crate) struct Sandbox {
-    namespace: Namespace,
-}
-
-impl Sandbox {
-    /// Makes one.
-    pub(crate) fn new() -> Result<Self, Error> {
-        Ok(Self { namespace: Namespace::fresh()? })
-    }
-
-    /// Makes several.
-    pub(crate) fn several(count: usize) -> Result<Vec<Self>, Error> {
-        (0..count).map(|_| Self::new()).collect()
-    }
-
-    /// The path by which other processes open it.
-    pub(crate) fn path(&self) -> PathBuf {
-        format!("/proc/{}/fd/{}", std::process::id(), self.namespace.as_fd().as_raw_fd()).into()
-    }
-
-    /// Moves the calling thread in for good.
-    pub(crate) fn stay(&self) -> Result<(), Error> {
-        Ok(self.namespace.stay()?)
-    }
-
-    /// Moves the calling thread in, until what is returned is dropped.
-    pub(crate) fn enter(&self) -> Result<impl Drop, Error> {
-        Ok(self.namespace.enter()?)
-    }
-}
-
-impl AsFd for Sandbox {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.namespace.as_fd()
-    }
 }

@@ -1,9 +1,10 @@
 //! The kernel's floor: the fewest messages that make and remove the same objects. No look-up, no store,
 //! nothing checked but the kernel's answers.
 
-use crate::{Error, host::Sandbox};
+use crate::{Error, host::Home};
 use ipnet::IpNet;
-use kernel::raw::{Refusal, Request, Socket, message};
+use kernel::raw::{Refusal, Socket, message};
+use lab::Sandbox;
 use model::LinkName;
 use netlink_packet_route::{RouteNetlinkMessage, link::LinkFlags};
 use plan::{Link, LinkKind, LinkTag, LinkTitle, Route, SeenKind, SeenLink};
@@ -38,20 +39,41 @@ impl Attachment {
         self.link.lower.as_ref()
     }
 
-    /// Makes it: one message from the host, the rest in one system call within.
-    pub(crate) fn make(&self, host: &mut Socket, lower: u32, sandbox: &Sandbox) -> Result<(), Error> {
+    /// Makes it in a sandbox: the link up and in place, its addresses, its routes.
+    pub(crate) fn make(&self, hand: &mut Hand, lower: u32, sandbox: &Sandbox) -> Result<(), Error> {
         let new = up_from_the_start(message::new_link(&self.link, "eth%d", Some(lower), Some(sandbox.as_fd())), INDEX);
-        host.ask(new, CREATE).map_err(refused("make a link"))?;
-        let address = |a: &IpNet| Request { message: message::new_address(INDEX, *a, false), flags: CREATE };
-        let route = |r: &Route| Request { message: message::new_route(INDEX, r), flags: CREATE };
-        let rest: Vec<_> = self.addresses.iter().map(address).chain(self.routes.iter().map(route)).collect();
-        let mut inside = within(sandbox)?;
-        inside.exchange(&rest).into_iter().try_for_each(|answer| answer.map_err(refused("add addresses and routes")))
+        hand.host.ask(new, CREATE).map_err(refused("make a link"))?;
+        let mut inside = hand.within(sandbox)?;
+        for address in &self.addresses {
+            inside.ask(message::new_address(INDEX, *address, false), CREATE).map_err(refused("add an address"))?;
+        }
+        for route in &self.routes {
+            inside.ask(message::new_route(INDEX, route), CREATE).map_err(refused("add a route"))?;
+        }
+        Ok(())
     }
 
-    /// Removes whatever link `make` made in a sandbox.
-    pub(crate) fn remove(sandbox: &Sandbox) -> Result<(), Error> {
-        within(sandbox)?.ask(message::delete_link(INDEX), 0).map_err(refused("delete a link"))
+    /// Removes the link that `make` made in a sandbox.
+    pub(crate) fn remove(hand: &Hand, sandbox: &Sandbox) -> Result<(), Error> {
+        hand.within(sandbox)?.ask(message::delete_link(INDEX), 0).map_err(refused("delete a link"))
+    }
+}
+
+/// What one thread works with: a socket in the host's namespace, and the way back there. Sockets in
+/// sandboxes are opened for each operation: nobody has one beforehand in a fresh namespace.
+pub(crate) struct Hand {
+    host: Socket,
+    home: Home,
+}
+
+impl Hand {
+    /// For the calling thread, which is in the host's namespace.
+    pub(crate) fn new() -> Result<Self, Error> {
+        Ok(Self { host: open()?, home: Home::here()? })
+    }
+
+    fn within(&self, sandbox: &Sandbox) -> Result<Socket, Error> {
+        self.home.within(sandbox.as_fd(), open)
     }
 }
 
@@ -76,25 +98,19 @@ impl Parent {
     }
 
     /// Makes it, up, with this index.
-    pub(crate) fn make(&self, host: &mut Socket, lower: Option<u32>, index: u32) -> Result<(), Error> {
+    pub(crate) fn make(&self, hand: &mut Hand, lower: Option<u32>, index: u32) -> Result<(), Error> {
         let new = up_from_the_start(message::new_link(&self.link, self.name.as_str(), lower, None), index);
-        host.ask(new, CREATE).map_err(refused("make a parent"))
+        hand.host.ask(new, CREATE).map_err(refused("make a parent"))
     }
 
     /// Removes the parent that has this index.
-    pub(crate) fn remove(host: &mut Socket, index: u32) -> Result<(), Error> {
-        host.ask(message::delete_link(index), 0).map_err(refused("delete a parent"))
+    pub(crate) fn remove(hand: &mut Hand, index: u32) -> Result<(), Error> {
+        hand.host.ask(message::delete_link(index), 0).map_err(refused("delete a parent"))
     }
 }
 
-/// A socket in the calling thread's namespace.
-pub(crate) fn socket() -> Result<Socket, Error> {
+fn open() -> Result<Socket, Error> {
     Socket::open().map_err(refused("open an rtnetlink socket"))
-}
-
-fn within(sandbox: &Sandbox) -> Result<Socket, Error> {
-    let _inside = sandbox.enter()?;
-    socket()
 }
 
 fn link_like(seen: &SeenLink, title: LinkTitle, lower: Option<LinkName>) -> Result<Link, Error> {
@@ -124,5 +140,8 @@ fn up_from_the_start(new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessag
 }
 
 fn refused(what: &'static str) -> impl FnOnce(Refusal) -> Error {
-    move |refusal| Error::Wrong(format!("the floor: cannot {what}: {refusal}"))
+    move |refusal| {
+        let reason = std::io::Error::from_raw_os_error(refusal.errno);
+        Error::Wrong(format!("the floor: cannot {what}: {reason} {}", refusal.extack.unwrap_or_default()))
+    }
 }

@@ -20,24 +20,40 @@ pub fn reached(what: impl Display) {
     SEEN.with_borrow_mut(|seen| seen.insert(hash(text.bytes())));
 }
 
-/// Notes a refusal, by its message without what is quoted or counted in it; and demands what every message
-/// of ours must be: one line.
+/// Notes a refusal; and demands what every message of ours must be: one line.
 pub fn refused(error: impl Display) {
     let text = error.to_string();
     assert!(!text.trim().is_empty(), "a message without words");
-    assert!(!text.chars().any(char::is_control), "a message of more than one line, or with control characters: {text:?}");
-    let mut shape = String::with_capacity(text.len());
+    let control = text.chars().any(char::is_control);
+    assert!(!control, "a message of more than one line, or with control characters: {text:?}");
+    reached(shape(&text));
+}
+
+/// A message without what is quoted in it, and without words with digits or `::`, which are addresses,
+/// identifiers and counts.
+pub(crate) fn shape(text: &str) -> String {
+    let mut bare = String::with_capacity(text.len());
     let (mut quoted, mut escaped) = (false, false);
     for c in text.chars() {
         match c {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
-            _ if quoted || c.is_ascii_digit() => {}
-            c => shape.push(c),
+            c if !quoted => bare.push(c),
+            _ => {}
         }
     }
-    reached(shape);
+    let told = |word: &&str| !word.contains("::") && !word.bytes().any(|b| b.is_ascii_digit());
+    bare.split(' ').filter(told).collect::<Vec<_>>().join(" ")
+}
+
+/// The like of serde's messages, which quote with backticks and escape nothing: how they begin, and what was
+/// expected.
+pub(crate) fn serde_shape(text: &str) -> String {
+    let (before, expected) = text.rsplit_once("expected").unwrap_or((text, ""));
+    let own = before.starts_with("missing field");
+    let start = if own { before } else { before.split(['`', '"']).next().unwrap_or_default() };
+    format!("{} {}", shape(start), shape(expected))
 }
 
 /// What happened since this was last asked.

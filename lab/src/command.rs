@@ -8,8 +8,7 @@ use rustix::{
     thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
 };
 use std::{
-    fmt,
-    io,
+    fmt, io,
     os::{
         fd::{AsFd, BorrowedFd, RawFd},
         unix::process::CommandExt,
@@ -128,10 +127,17 @@ pub(crate) fn run(host: &str, mut command: Command) -> Result<Output, Error> {
 pub(crate) fn words(command: &Command) -> String {
     let program = command.get_program().to_string_lossy();
     let name = program.rsplit('/').next().unwrap_or_default().to_owned();
-    std::iter::once(name).chain(command.get_args().map(|word| quoted(&word.to_string_lossy()))).collect::<Vec<_>>().join(" ")
+    std::iter::once(name)
+        .chain(command.get_args().map(|word| quoted(&word.to_string_lossy())))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,:/@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }

@@ -1,22 +1,23 @@
 //! The real daemon on one of the lab's hosts, with a state of its own.
 
-use crate::{Error, Host, Output, command};
+use crate::{Error, Host, Output, command, leftovers::Leftovers};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open, pidfd_send_signal},
+    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
 };
 use std::{
-    env, ffi::OsStr,
+    env,
+    ffi::OsStr,
     fs::{self, File, OpenOptions},
     io,
-    os::unix::net::UnixDatagram,
+    os::unix::{fs::symlink, net::UnixDatagram},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus},
 };
 use tempfile::TempDir;
 
-/// By this variable the command line finds the daemon, and [`TestDaemon`] the processes that
-/// `trunkline run` left.
+/// By this variable the command line finds the daemon, and [`Leftovers`] the processes that
+/// `trunkline run` left: they inherit it.
 const SOCKET: &str = "TRUNKLINE_SOCKET";
 
 /// How much of the log an error shows. Lines.
@@ -29,12 +30,14 @@ pub fn program() -> Result<PathBuf, Error> {
 }
 
 /// `trunkline daemon` in a host's namespaces, with its state, socket and log in a temporary
-/// directory. When it is dropped, it and all that `trunkline run` started through it are killed.
+/// directory. When it is dropped, or this process dies, it and all that `trunkline run` started through
+/// it are killed.
 pub struct TestDaemon<'h> {
     host: &'h Host,
     program: PathBuf,
     directory: TempDir,
     child: Option<Child>,
+    leftovers: Leftovers,
 }
 
 impl<'h> TestDaemon<'h> {
@@ -46,7 +49,11 @@ impl<'h> TestDaemon<'h> {
     /// Starts this binary, and waits until it is ready.
     pub fn start_program(host: &'h Host, program: &Path) -> Result<Self, Error> {
         let directory = TempDir::with_prefix("trunkline-lab-").map_err(Error::io("make a temporary directory"))?;
-        let mut daemon = Self { host, program: program.to_owned(), directory, child: None };
+        let bin = directory.path().join("bin");
+        fs::create_dir(&bin).map_err(Error::io("make a temporary directory"))?;
+        symlink(program, bin.join("trunkline")).map_err(Error::io("link to the binary"))?;
+        let leftovers = Leftovers::watch(&format!("{SOCKET}={}", socket(&directory).display()), directory.path())?;
+        let mut daemon = Self { host, program: program.to_owned(), directory, child: None, leftovers };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -90,7 +97,25 @@ impl<'h> TestDaemon<'h> {
 
     /// A command of `trunkline` against this daemon, on the same host, to be changed further.
     pub fn cli_command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
-        let mut command = self.host.command(&self.program.to_string_lossy(), arguments);
+        self.command(&self.program.to_string_lossy(), arguments)
+    }
+
+    /// Runs a line of a shell on the same host, in which `trunkline` is this binary, and talks to this
+    /// daemon.
+    pub fn shell(&self, line: &str) -> Result<Output, Error> {
+        let mut command = self.command("sh", ["-c", line]);
+        let own = env::var_os("PATH").unwrap_or_default();
+        // Where Debian has `ip` and `traceroute`, which are not for root alone.
+        let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+        let directories = [self.directory.path().join("bin")].into_iter().chain(env::split_paths(&own)).chain(more);
+        command.env("PATH", env::join_paths(directories).unwrap_or(own));
+        let mut output = command::run(self.host.name(), command)?;
+        line.clone_into(&mut output.command);
+        Ok(output)
+    }
+
+    fn command<I: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = I>) -> Command {
+        let mut command = self.host.command(program, arguments);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("TRUNKLINE_") {
                 command.env_remove(name);
@@ -127,7 +152,7 @@ impl<'h> TestDaemon<'h> {
 
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
-        self.run_dir().join("trunkline.sock")
+        socket(&self.directory)
     }
 
     /// Its state directory.
@@ -174,9 +199,12 @@ impl<'h> TestDaemon<'h> {
 impl Drop for TestDaemon<'_> {
     fn drop(&mut self) {
         let _ = self.end(Signal::KILL);
-        let marked = format!("{SOCKET}={}", self.socket().display());
-        while kill_marked(marked.as_bytes()) {}
+        self.leftovers.kill();
     }
+}
+
+fn socket(directory: &TempDir) -> PathBuf {
+    directory.path().join("run/trunkline.sock")
 }
 
 fn null() -> Result<File, Error> {
@@ -207,25 +235,4 @@ fn wait_until_ready(ready: &UnixDatagram, process: Pid) -> Result<bool, Error> {
             return Ok(false);
         }
     }
-}
-
-/// Kills the processes with this entry in their environment, and waits for their ends. Whether there
-/// was any: one of them may have started another meanwhile.
-fn kill_marked(entry: &[u8]) -> bool {
-    let mut any = false;
-    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) else {
-            continue;
-        };
-        // Opened first, so that what is killed is what was looked at.
-        let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        let environment = fs::read(process.path().join("environ")).unwrap_or_default();
-        if environment.split(|byte| *byte == 0).any(|variable| variable == entry)
-            && pidfd_send_signal(&handle, Signal::KILL).is_ok()
-        {
-            let _ = poll(&mut [PollFd::new(&handle, PollFlags::IN)], None);
-            any = true;
-        }
-    }
-    any
 }

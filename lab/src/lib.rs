@@ -27,12 +27,12 @@ mod command;
 mod daemon;
 mod error;
 mod host;
+mod leftovers;
 mod links;
 mod namespace;
 mod netlink;
 mod privilege;
 mod service;
-mod socket;
 mod switch;
 
 pub use capture::Capture;

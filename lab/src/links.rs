@@ -34,8 +34,7 @@ fn create(name: &str, kind: InfoKind, data: Option<InfoData>, more: Vec<LinkAttr
 
 /// A veth pair: `name` in the requester's namespace, `peer` in place in that of `peer_namespace`.
 pub(crate) fn veth(name: &str, peer: &str, peer_namespace: RawFd) -> RouteNetlinkMessage {
-    let far =
-        message(0, vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsFd(peer_namespace)]);
+    let far = message(0, vec![LinkAttribute::IfName(peer.to_owned()), LinkAttribute::NetNsFd(peer_namespace)]);
     create(name, InfoKind::Veth, Some(InfoData::Veth(InfoVeth::Peer(far))), Vec::new())
 }
 

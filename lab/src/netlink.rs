@@ -1,6 +1,7 @@
 //! The exchange with the kernel in one namespace.
 
-use crate::{Error, namespace::Sandbox, socket::Socket};
+use crate::{Error, namespace::Sandbox};
+use kernel::raw::{Refusal, Socket};
 use netlink_packet_core::Parseable;
 use netlink_packet_route::{
     RouteNetlinkMessage,
@@ -31,7 +32,12 @@ impl Netlink {
     }
 
     /// One change; `op` names it in the error.
-    pub(crate) fn ask(&self, op: impl FnOnce() -> String, message: RouteNetlinkMessage, flags: u16) -> Result<(), Error> {
+    pub(crate) fn ask(
+        &self,
+        op: impl FnOnce() -> String,
+        message: RouteNetlinkMessage,
+        flags: u16,
+    ) -> Result<(), Error> {
         self.socket().ask(message, flags).map_err(|refusal| refused(op(), &refusal))
     }
 
@@ -58,7 +64,7 @@ fn read(kind: u16, payload: &[u8]) -> Option<LinkMessage> {
     (kind == RTM_NEWLINK).then(|| LinkMessage::parse(payload).ok()).flatten()
 }
 
-fn refused(op: impl Into<String>, refusal: &crate::socket::Refusal) -> Error {
+fn refused(op: impl Into<String>, refusal: &Refusal) -> Error {
     let errno = refusal.errno;
     let mut reason = io::Error::from_raw_os_error(errno).to_string();
     if let Some(more) = &refusal.extack {

@@ -29,6 +29,5 @@ pub fn become_root_in_user_namespace() -> Result<(), Error> {
 
 /// Whether namespaces can be made and changed without more ado.
 pub(crate) fn is_capable() -> bool {
-    capabilities(None)
-        .is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN))
+    capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN | CapabilitySet::NET_ADMIN))
 }

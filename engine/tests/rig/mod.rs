@@ -1,7 +1,9 @@
-//! A host in memory for the engine's tests: the fake kernel and an in-memory store, either of which can be
-//! made to fail, and which die together, as the parts of one process do.
+//! A host for the engine's tests: a kernel, fake or real, and an in-memory store, either of which can be made
+//! to fail, and which die together, as the parts of one process do.
 
 #![allow(dead_code, reason = "each test uses a part of the rig")]
+
+pub(crate) mod faults;
 
 use ipnet::IpNet;
 use kernel::fake::FakeKernel;
@@ -20,12 +22,12 @@ use store::{Capabilities, Entry, LeaseId, Pending, Redb, Store, Txn, Watch};
 use trunkline_engine::{Engine, EngineConfig, Error};
 
 /// The kernel and the store of one process: when one dies, so does the other.
-pub(crate) struct Process {
-    pub(crate) kernel: FaultyKernel<FakeKernel>,
+pub(crate) struct Process<K> {
+    pub(crate) kernel: FaultyKernel<K>,
     pub(crate) store: FaultyStore,
 }
 
-impl Process {
+impl<K: Kernel> Process<K> {
     /// Ends what the other half does not know yet.
     fn share_fate(&self) {
         if self.kernel.is_dead() {
@@ -35,7 +37,7 @@ impl Process {
         }
     }
 
-    fn kernel<T>(&self, call: impl FnOnce(&FaultyKernel<FakeKernel>) -> T) -> T {
+    fn kernel<T>(&self, call: impl FnOnce(&FaultyKernel<K>) -> T) -> T {
         self.share_fate();
         let result = call(&self.kernel);
         self.share_fate();
@@ -56,21 +58,20 @@ impl Process {
     }
 }
 
-impl std::fmt::Debug for Process {
+impl<K> std::fmt::Debug for ItsStore<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Process")
+        f.write_str("ItsStore")
     }
 }
 
 /// The kernel of a [`Process`].
-pub(crate) struct ItsKernel(Arc<Process>);
+pub(crate) struct ItsKernel<K>(Arc<Process<K>>);
 /// The store of a [`Process`].
-#[derive(Debug)]
-pub(crate) struct ItsStore(Arc<Process>);
+pub(crate) struct ItsStore<K>(Arc<Process<K>>);
 
 type Answer<T> = Result<T, kernel::Error>;
 
-impl Kernel for ItsKernel {
+impl<K: Kernel> Kernel for ItsKernel<K> {
     fn boot_id(&self) -> &str {
         self.0.kernel.boot_id()
     }
@@ -112,7 +113,7 @@ impl Kernel for ItsKernel {
     }
 }
 
-impl Store for ItsStore {
+impl<K: Kernel> Store for ItsStore<K> {
     fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
         self.0.store(|s| s.get(key))
     }
@@ -139,36 +140,25 @@ impl Store for ItsStore {
     }
 }
 
+/// Runs a closure where the engine is to live.
+type Home = Box<dyn Fn(&mut (dyn FnMut() + Send))>;
+
 /// A host with an engine.
-pub(crate) struct Rig {
-    pub(crate) process: Arc<Process>,
+pub(crate) struct Rig<K: Kernel + 'static = FakeKernel> {
+    pub(crate) process: Arc<Process<K>>,
     pub(crate) engine: Arc<Engine>,
+    home: Home,
     run_dir: tempfile::TempDir,
 }
 
 impl Rig {
-    /// A host with eth0 and eth1.
+    /// A host in memory with eth0 and eth1.
     pub(crate) fn new() -> Self {
         let kernel = FakeKernel::new();
         kernel.add_physical("eth0");
         kernel.add_physical("eth1");
         kernel.add_namespace(Path::new("/proc/thread-self/ns/net"));
-        let store = FaultyStore::new(Arc::new(Redb::in_memory().unwrap()));
-        let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store });
-        let run_dir = tempfile::tempdir().unwrap();
-        let engine = open(&process, run_dir.path()).unwrap();
-        Self { process, engine, run_dir }
-    }
-
-    pub(crate) fn kernel(&self) -> &FakeKernel {
-        self.process.kernel.inner()
-    }
-
-    /// The daemon ends, cleanly or not, and starts again.
-    pub(crate) fn reopen(&mut self) {
-        self.engine.stop();
-        self.process.restart();
-        self.engine = open(&self.process, self.run_dir.path()).unwrap();
+        Self::with(kernel, Box::new(|inside| inside()))
     }
 
     /// A bare sandbox.
@@ -176,16 +166,48 @@ impl Rig {
         self.kernel().add_namespace(&path(name))
     }
 
-    pub(crate) fn create(&self, spec: &NetworkSpec) -> Result<Vec<String>, Error> {
-        self.engine.create_network(spec).map(|created| created.warnings)
+    /// The names of the links in a sandbox besides its loopback.
+    pub(crate) fn links_in(&self, sandbox: &SandboxPath) -> Vec<String> {
+        let seen = self.kernel().observe(&Place::Sandbox(sandbox.clone()), None).unwrap();
+        seen.into_iter().map(|l| l.info.name).filter(|n| n != "lo").collect()
     }
 
     pub(crate) fn connect(&self, network: &str, sandbox: &str, endpoint: EndpointSpec) -> Result<EndpointView, Error> {
-        self.engine.connect(network, &ConnectRequest { target: Target::Path(path(sandbox)), endpoint })
+        self.connect_path(network, &path(sandbox), endpoint)
     }
 
     pub(crate) fn disconnect(&self, network: &str, sandbox: &str) -> Result<EndpointView, Error> {
         self.engine.disconnect(network, &Target::Path(path(sandbox)))
+    }
+}
+
+impl<K: Kernel + 'static> Rig<K> {
+    /// A host on this kernel, whose engine is opened in `home`.
+    pub(crate) fn with(kernel: K, home: Home) -> Self {
+        let store = FaultyStore::new(Arc::new(Redb::in_memory().unwrap()));
+        let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store });
+        let run_dir = tempfile::tempdir().unwrap();
+        let engine = open(&process, run_dir.path(), &home);
+        Self { process, engine, home, run_dir }
+    }
+
+    pub(crate) fn kernel(&self) -> &K {
+        self.process.kernel.inner()
+    }
+
+    /// The daemon ends, cleanly or not, and starts again.
+    pub(crate) fn reopen(&mut self) {
+        self.engine.stop();
+        self.process.restart();
+        self.engine = open(&self.process, self.run_dir.path(), &self.home);
+    }
+
+    pub(crate) fn create(&self, spec: &NetworkSpec) -> Result<Vec<String>, Error> {
+        self.engine.create_network(spec).map(|created| created.warnings)
+    }
+
+    pub(crate) fn connect_path(&self, network: &str, at: &Path, endpoint: EndpointSpec) -> Result<EndpointView, Error> {
+        self.engine.connect(network, &ConnectRequest { target: Target::Path(at.to_owned()), endpoint })
     }
 
     /// The names of the host's links.
@@ -193,12 +215,6 @@ impl Rig {
         let mut names: Vec<_> = self.kernel().host_links().unwrap().into_iter().map(|l| l.name).collect();
         names.sort();
         names
-    }
-
-    /// The names of the links in a sandbox besides its loopback.
-    pub(crate) fn links_in(&self, sandbox: &SandboxPath) -> Vec<String> {
-        let seen = self.kernel().observe(&Place::Sandbox(sandbox.clone()), None).unwrap();
-        seen.into_iter().map(|l| l.info.name).filter(|n| n != "lo").collect()
     }
 
     /// The intents that are left in the run directory.
@@ -216,7 +232,7 @@ impl Rig {
     }
 }
 
-impl Drop for Rig {
+impl<K: Kernel + 'static> Drop for Rig<K> {
     fn drop(&mut self) {
         self.engine.stop();
     }
@@ -226,11 +242,16 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new("/run/netns").join(name)
 }
 
-fn open(process: &Arc<Process>, run_dir: &Path) -> Result<Arc<Engine>, Error> {
+fn open<K: Kernel + 'static>(process: &Arc<Process<K>>, run_dir: &Path, home: &Home) -> Arc<Engine> {
     let mut config = EngineConfig::new(run_dir);
     // Tests ask for audits themselves.
     config.audit_every = Duration::from_secs(3600);
-    Engine::open(config, Arc::new(ItsKernel(Arc::clone(process))), Arc::new(ItsStore(Arc::clone(process))))
+    let mut opened = None;
+    home(&mut || {
+        let (kernel, store) = (ItsKernel(Arc::clone(process)), ItsStore(Arc::clone(process)));
+        opened = Some(Engine::open(config.clone(), Arc::new(kernel), Arc::new(store)));
+    });
+    opened.unwrap().unwrap()
 }
 
 /// A network's specification out of its command line.

@@ -3,9 +3,7 @@
 use crate::path;
 use hyper::Method;
 use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
-use model::view::{
-    DryRun, EndpointView, Finding, NetworkCreated, NetworkView, ParentView, SandboxView, Status,
-};
+use model::view::{DryRun, EndpointView, Finding, NetworkCreated, NetworkView, ParentView, SandboxView, Status};
 use model::{NetworkSpec, Timestamp};
 use serde::Serialize;
 use std::{fmt, marker::PhantomData};

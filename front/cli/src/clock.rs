@@ -107,8 +107,16 @@ mod tests {
         let span = |seconds: u64| span(Timestamp(0), Timestamp(seconds * 1000));
         let seen = [0, 1, 59, 60, 120, 3599, 3600, 7200, 200_000, 2_000_000].map(span);
         let expected = [
-            "Less than a second", "1 second", "59 seconds", "About a minute", "2 minutes", "59 minutes",
-            "About an hour", "2 hours", "2 days", "3 weeks",
+            "Less than a second",
+            "1 second",
+            "59 seconds",
+            "About a minute",
+            "2 minutes",
+            "59 minutes",
+            "About an hour",
+            "2 hours",
+            "2 days",
+            "3 weeks",
         ];
         assert_eq!(seen, expected);
     }
@@ -123,7 +131,9 @@ mod tests {
         assert_eq!(parse("1795310625"), Some(1_795_310_625_000));
         assert_eq!(parse("1795310625.12"), Some(1_795_310_625_120));
         assert_eq!(parse("1h30m"), Some(1_795_310_625_000 - 5_400_000));
-        for wrong in ["", "yesterday", "10", "10x", "m", "2026-13-01", "2026-11-22T25:00:00", "1.2.3", "99999999999999999999"] {
+        for wrong in
+            ["", "yesterday", "10", "10x", "m", "2026-13-01", "2026-11-22T25:00:00", "1.2.3", "99999999999999999999"]
+        {
             assert!(parse(wrong).is_none() || wrong == "10", "{wrong}");
         }
     }

@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::session::Session;
 use crate::{
-    check, daemon, document, endpoint, events, exec, gc, logs, network, parent, ps, rm, run, status, stop,
+    check, daemon, demo, document, endpoint, events, exec, gc, logs, network, parent, ps, rm, run, status, stop,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -13,7 +13,14 @@ use std::path::PathBuf;
 #[command(name = "trunkline", version, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// The daemon's socket
-    #[arg(long, global = true, env = "TRUNKLINE_SOCKET", hide_env_values = true, value_name = "PATH", help_heading = "Global options")]
+    #[arg(
+        long,
+        global = true,
+        env = "TRUNKLINE_SOCKET",
+        hide_env_values = true,
+        value_name = "PATH",
+        help_heading = "Global options"
+    )]
     socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
@@ -52,6 +59,9 @@ enum Command {
     Check(check::Args),
     /// Remove what no record needs
     Gc(gc::Args),
+    /// Show what this can do, in a network of its own
+    #[command(subcommand, arg_required_else_help = true)]
+    Demo(demo::Command),
     /// Print the completions of a shell
     Completions(document::CompletionArgs),
     /// Write the man pages into a directory
@@ -78,6 +88,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<u8, Error> {
         Command::Status(args) => status::run(&args, &session),
         Command::Check(args) => check::run(&args, &session),
         Command::Gc(args) => gc::run(&args, &session),
+        Command::Demo(command) => demo::run(&command),
         Command::Completions(args) => document::completions(&args),
         Command::Man(args) => document::man(&args),
     }

@@ -28,8 +28,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
     let sandbox = session.daemon()?.send(&call::sandbox(&args.sandbox))?;
-    let process = Process::of(&sandbox)
-        .ok_or(Error::NotRunning { name: sandbox.name.clone(), remedy: "run it again, or look at `trunkline ps -a`" })?;
+    let process = Process::of(&sandbox).ok_or(Error::NotRunning {
+        name: sandbox.name.clone(),
+        remedy: "run it again, or look at `trunkline ps -a`",
+    })?;
     let directory = std::env::current_dir().ok();
     // setns(2): one call for both, through the pidfd that was checked. No thread runs but this one
     // (the client's runtime has none), as a change of the mount namespace demands.

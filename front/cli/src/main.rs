@@ -8,6 +8,7 @@ mod check;
 mod clock;
 mod command;
 mod daemon;
+mod demo;
 mod document;
 mod endpoint;
 mod error;

@@ -41,9 +41,7 @@ pub(crate) fn help() -> String {
             let _ = writeln!(text, "          also: {docker}");
         }
     }
-    text.push_str(
-        "\nAn option of another driver is ignored with a warning; one that no driver knows is an error.",
-    );
+    text.push_str("\nAn option of another driver is ignored with a warning; one that no driver knows is an error.");
     text
 }
 

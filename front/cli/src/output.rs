@@ -66,10 +66,7 @@ mod tests {
 
     #[test]
     fn docker_layout() {
-        let rows = [
-            ["7fca4eb8c647", "bridge", "bridge", "local"],
-            ["78b03ee04fc4", "multi-host", "overlay", "swarm"],
-        ];
+        let rows = [["7fca4eb8c647", "bridge", "bridge", "local"], ["78b03ee04fc4", "multi-host", "overlay", "swarm"]];
         let rows: Vec<Vec<String>> = rows.iter().map(|r| r.iter().map(|c| (*c).to_owned()).collect()).collect();
         // As docker's documentation of `network ls` shows it.
         assert_eq!(

@@ -1,10 +1,10 @@
 //! `trunkline ps`.
 
+use crate::clock;
 use crate::error::Error;
 use crate::filter::Filtered;
 use crate::listing::{Listing, Row};
 use crate::session::Session;
-use crate::clock;
 use api::call;
 use model::view::SandboxView;
 use model::{SandboxStatus, Timestamp};

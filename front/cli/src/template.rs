@@ -139,7 +139,9 @@ fn plain(value: &Value) -> String {
         Value::Null => "<nil>".into(),
         Value::String(text) => text.clone(),
         // Counts of IPv6 addresses go beyond 64 bits.
-        Value::Number(n) => n.as_f64().filter(|f| n.is_f64() && f.fract() == 0.0).map_or(n.to_string(), |f| format!("{f:.0}")),
+        Value::Number(n) => {
+            n.as_f64().filter(|f| n.is_f64() && f.fract() == 0.0).map_or(n.to_string(), |f| format!("{f:.0}"))
+        }
         Value::Bool(_) => value.to_string(),
         Value::Array(items) => format!("[{}]", list(items.iter().map(plain).collect())),
         Value::Object(map) => {

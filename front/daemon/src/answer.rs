@@ -4,7 +4,7 @@ use api::ErrorBody;
 use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use engine::ErrorKind;
+use engine::Kind as ErrorKind;
 use serde::Serialize;
 
 /// A request that was not carried out.

@@ -43,7 +43,9 @@ pub(crate) fn switch(query: &BTreeMap<&'static str, String>, key: &str) -> Resul
     match query.get(key).map(String::as_str) {
         None | Some("false" | "0") => Ok(false),
         Some("" | "true" | "1") => Ok(true),
-        Some(other) => Err(Failure::invalid(format!("invalid query parameter {key}={other:?}: true or false expected"))),
+        Some(other) => {
+            Err(Failure::invalid(format!("invalid query parameter {key}={other:?}: true or false expected")))
+        }
     }
 }
 
@@ -159,7 +161,9 @@ mod tests {
 
     #[test]
     fn any_bytes_are_survived() {
-        for body in [&b"\""[..], b"\"\\", b"{\"a\":\"\\", b"}}}]", b"\xff\xfe", b"{\"\\\"\":[{}", b"{\"ipv6\":\"\xff\"}"] {
+        for body in
+            [&b"\""[..], b"\"\\", b"{\"a\":\"\\", b"}}}]", b"\xff\xfe", b"{\"\\\"\":[{}", b"{\"ipv6\":\"\xff\"}"]
+        {
             assert!(parse::<NetworkSpec>(body).is_err());
             field_at(body, body.len());
         }

@@ -101,7 +101,9 @@ impl Config {
             Some((place, value)) => match value.as_str() {
                 "text" => LogFormat::Text,
                 "json" => LogFormat::Json,
-                _ => return Err(setting("log_format", place, format!("{value:?} is no format: text or json expected"))),
+                _ => {
+                    return Err(setting("log_format", place, format!("{value:?} is no format: text or json expected")));
+                }
             },
         };
         Ok(Self { store, state_dir, run_dir, socket, log_format })
@@ -166,11 +168,7 @@ mod tests {
     #[test]
     fn flag_then_environment_then_file() {
         let file = file("store = 'redb:/file'\nstate_dir = '/file'\nrun_dir = '/file'\nlog_format = 'json'\n");
-        let flags = Flags {
-            store: Some("redb:/flag".into()),
-            config: Some(file.path().into()),
-            ..Flags::default()
-        };
+        let flags = Flags { store: Some("redb:/flag".into()), config: Some(file.path().into()), ..Flags::default() };
         let environment = |name: &str| match name {
             "TRUNKLINE_STORE" => Some("redb:/environment".to_owned()),
             "TRUNKLINE_STATE_DIR" => Some("/environment".to_owned()),

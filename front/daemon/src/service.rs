@@ -50,7 +50,7 @@ fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Err
         let _inside = runtime.enter();
         Signals::new().map_err(server("handle signals"))?
     };
-    let settings = EngineConfig { run_dir: config.run_dir.clone() };
+    let settings = EngineConfig::new(&config.run_dir);
     let engine = Engine::open(settings, Arc::new(Rtnl::open()?), Arc::new(store))?;
     let outcome = runtime.block_on(accept(engine.clone(), listener, signals, config));
     // Waits for the calls whose clients went away.

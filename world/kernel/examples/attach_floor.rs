@@ -23,7 +23,7 @@ use std::{
     fs::File,
     net::{IpAddr, Ipv4Addr},
     os::fd::{AsFd, AsRawFd},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use trunkline_kernel::{Kernel, Rtnl};
 
@@ -38,9 +38,20 @@ fn main() {
         for round in 1..=3 {
             println!("round {round}, {ROUNDS} each, microseconds p50 / p95 / max:");
             floor(kernel);
+            settle();
             ours(kernel);
+            settle();
+            for clients in [2, 4, 8] {
+                side_by_side(kernel, clients);
+                settle();
+            }
         }
     });
+}
+
+/// The kernel takes ended namespaces apart in the background, under RTNL.
+fn settle() {
+    std::thread::sleep(Duration::from_millis(500));
 }
 
 fn report(what: &str, mut times: Vec<u128>) {
@@ -79,6 +90,23 @@ fn ours(kernel: &Rtnl) {
         }
     });
     println!("  {ROUNDS} deletes side by side: {} ms", begin.elapsed().as_millis());
+}
+
+/// All attachments by several clients.
+fn side_by_side(kernel: &Rtnl, clients: usize) {
+    let sandboxes: Vec<_> = (1..=ROUNDS).map(|tag| (tag, Sandbox::new(kernel))).collect();
+    let begin = Instant::now();
+    std::thread::scope(|scope| {
+        for share in sandboxes.chunks(sandboxes.len().div_ceil(clients)) {
+            scope.spawn(move || {
+                for (tag, sandbox) in share {
+                    let ops = attachment(link(*tag, BRIDGE, Some("eth9")), "10.0.0.2/24", Some("10.0.0.1"));
+                    kernel.apply(&sandbox.place(), LinkTag(*tag), &ops).unwrap();
+                }
+            });
+        }
+    });
+    println!("  {ROUNDS} attaches by {clients} clients: {} ms", begin.elapsed().as_millis());
 }
 
 /// The same by hand: a lower index known beforehand, sockets open beforehand, no look-up, no check.

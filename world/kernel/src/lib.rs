@@ -22,3 +22,17 @@ pub use event::KernelEvent;
 pub use place::{Place, SandboxPath};
 pub use rtnl::Rtnl;
 pub use traits::{Announcement, HostRoute, Kernel};
+
+/// rtnetlink as it is, for test networks and for measuring the kernel alone.
+pub mod raw {
+    pub use crate::rtnl::socket::{Refusal, Socket};
+
+    /// The messages that make and delete links, addresses and routes.
+    pub mod message {
+        pub use crate::rtnl::{
+            addresses::add as new_address,
+            links::{create as new_link, delete as delete_link},
+            routes::add as new_route,
+        };
+    }
+}

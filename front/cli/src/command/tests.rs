@@ -53,7 +53,13 @@ fn the_command_keeps_its_own_flags() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    for line in ["trunkline run --net", "trunkline run --net a", "trunkline network rm", "trunkline ps --format xml", "trunkline nonsense"] {
+    for line in [
+        "trunkline run --net",
+        "trunkline run --net a",
+        "trunkline network rm",
+        "trunkline ps --format xml",
+        "trunkline nonsense",
+    ] {
         assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
     }
 }

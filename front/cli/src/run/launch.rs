@@ -43,8 +43,8 @@ pub(crate) struct Waiting {
 /// Starts it and waits until its namespaces stand.
 pub(crate) fn launch(job: &Job, command: &[OsString], streams: Streams) -> Result<Waiting, Error> {
     let failed = |source| Error::Process { operation: "start the process".into(), source };
-    let (control, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).map_err(|e| failed(e.into()))?;
+    let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .map_err(|e| failed(e.into()))?;
     // Inherited on purpose, by its number; this process starts no other meanwhile.
     fcntl_setfd(&theirs, FdFlags::empty()).map_err(|error| failed(error.into()))?;
     let setup = serde_json::to_string(&job.setup).map_err(|error| failed(error.into()))?;

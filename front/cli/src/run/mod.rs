@@ -95,7 +95,9 @@ impl Args {
                 first.mac_address = given(self.mac_address.as_ref());
             }
             None => {
-                if let Some((what, value)) = flags.into_iter().find_map(|(flag, v)| given(v.as_ref()).map(|v| (flag, v))) {
+                if let Some((what, value)) =
+                    flags.into_iter().find_map(|(flag, v)| given(v.as_ref()).map(|v| (flag, v)))
+                {
                     let expected = "it needs a network: add --network NAME".into();
                     return Err(Error::Value { what, text: value, expected });
                 }

@@ -24,7 +24,8 @@ pub(crate) fn ended(socket: &Path, run_dir: &Path, id: &SandboxId, code: u8) {
     let report = ExitReport { code: code.into() };
     let start = Instant::now();
     loop {
-        let told = Blocking::connect(socket).and_then(|mut daemon| daemon.send(&call::sandbox_exited(id.as_str(), &report)));
+        let told =
+            Blocking::connect(socket).and_then(|mut daemon| daemon.send(&call::sandbox_exited(id.as_str(), &report)));
         match told {
             Err(error) if again(&error) && start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
             Err(error) if again(&error) => return,

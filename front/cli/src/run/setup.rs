@@ -59,7 +59,8 @@ fn leave(control: &mut UnixStream) -> bool {
 
 /// The namespaces and what is in them.
 fn prepare(setup: &Setup) -> Result<(), String> {
-    let failed = |what: &'static str| move |error: rustix::io::Errno| format!("cannot {what}: {}", io::Error::from(error));
+    let failed =
+        |what: &'static str| move |error: rustix::io::Errno| format!("cannot {what}: {}", io::Error::from(error));
     close_the_rest().map_err(|error| format!("cannot close inherited files: {error}"))?;
     if setup.session {
         rustix::process::setsid().map_err(failed("start a session"))?;
@@ -150,8 +151,7 @@ fn become_user(setup: &Setup) -> Result<(), crate::error::Error> {
         rustix::thread::set_thread_res_uid(uid, uid, uid).map_err(failed("set the command's user".into()))?;
     }
     if let Some(directory) = &setup.directory {
-        rustix::process::chdir(directory)
-            .map_err(failed(format!("go to the directory {}", directory.display())))?;
+        rustix::process::chdir(directory).map_err(failed(format!("go to the directory {}", directory.display())))?;
     }
     Ok(())
 }

@@ -65,10 +65,8 @@ fn wait(mut child: Child, signals: &Signals, mut terminal: Option<&mut Terminal>
     let pid = Pid::from_child(&child);
     let process = pidfd_open(pid, PidfdFlags::empty()).map_err(|error| failed("watch the process")(error.into()))?;
     loop {
-        let mut fds = vec![
-            PollFd::new(&process, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN),
-        ];
+        let mut fds =
+            vec![PollFd::new(&process, PollFlags::IN), PollFd::from_borrowed_fd(signals.descriptor(), PollFlags::IN)];
         let output = terminal.as_ref().and_then(|terminal| terminal.descriptor());
         fds.extend(output.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match poll(&mut fds, None) {

@@ -39,7 +39,7 @@ fn message(index: u32, address: IpNet) -> AddressMessage {
 
 /// RTM_NEWADDR. v4 with its broadcast address, as everybody expects to see it; v6 without duplicate
 /// address detection, which holds the address back for a second, unless `dad` asks for it.
-pub(crate) fn add(index: u32, address: IpNet, dad: bool) -> RouteNetlinkMessage {
+pub fn add(index: u32, address: IpNet, dad: bool) -> RouteNetlinkMessage {
     let mut message = message(index, address);
     match address {
         IpNet::V4(net) => message.attributes.extend(broadcast(net)),

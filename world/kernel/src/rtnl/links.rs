@@ -52,7 +52,7 @@ pub(crate) fn get_named(name: &str) -> RouteNetlinkMessage {
 
 /// RTM_NEWLINK for a link called `name` (a `%d` in it is the kernel's to fill in) on the lower link
 /// with this index, in place in `namespace`, else in the socket's own.
-pub(crate) fn create(
+pub fn create(
     link: &Link,
     name: &str,
     lower: Option<u32>,
@@ -135,7 +135,7 @@ pub(crate) fn rename(index: u32, name: &str) -> RouteNetlinkMessage {
 }
 
 /// RTM_DELLINK.
-pub(crate) fn delete(index: u32) -> RouteNetlinkMessage {
+pub fn delete(index: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::DelLink(message(index, Vec::new()))
 }
 

@@ -5,15 +5,15 @@
 //! its MAC on the LAN, alive. What has to sit out a grace period of the kernel's (the deletion of a
 //! link, the close of a packet socket) does so on threads of its own.
 
-mod addresses;
+pub(crate) mod addresses;
 mod announce;
 mod apply;
 mod delete;
 mod host;
-mod links;
+pub(crate) mod links;
 mod observe;
-mod routes;
-mod socket;
+pub(crate) mod routes;
+pub(crate) mod socket;
 mod supports;
 #[cfg(test)]
 mod tests;

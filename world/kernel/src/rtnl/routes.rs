@@ -62,7 +62,7 @@ fn message(index: u32, route: &Route) -> RouteMessage {
 }
 
 /// RTM_NEWROUTE.
-pub(crate) fn add(index: u32, route: &Route) -> RouteNetlinkMessage {
+pub fn add(index: u32, route: &Route) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewRoute(message(index, route))
 }
 

@@ -21,9 +21,11 @@ const EXTACK_MESSAGE: u16 = 1;
 
 /// Why a request failed, still without the name of the operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) errno: i32,
-    pub(crate) extack: Option<String>,
+pub struct Refusal {
+    /// The kernel's number.
+    pub errno: i32,
+    /// Its words beside it (NLMSGERR_ATTR_MSG), if it had any.
+    pub extack: Option<String>,
 }
 
 impl Refusal {
@@ -43,7 +45,7 @@ impl From<io::Error> for Refusal {
 }
 
 /// A socket in the namespace in which the thread was that opened it.
-pub(crate) struct Socket {
+pub struct Socket {
     inner: netlink_sys::Socket,
     sequence: u32,
     outgoing: Vec<u8>,
@@ -53,7 +55,8 @@ pub(crate) struct Socket {
 }
 
 impl Socket {
-    pub(crate) fn open() -> Result<Self, Refusal> {
+    /// One with extended acknowledgements and strictly checked requests.
+    pub fn open() -> Result<Self, Refusal> {
         let inner = netlink_sys::Socket::new(NETLINK_ROUTE)?;
         inner.set_ext_ack(true)?;
         inner.set_cap_ack(true)?;
@@ -61,7 +64,7 @@ impl Socket {
         Ok(Self { inner, sequence: 0, outgoing: Vec::new(), incoming: Vec::with_capacity(BUFFER), broken: false })
     }
 
-    /// A socket that hears these multicast groups, with as large a queue as may be.
+    /// A bare socket that hears these multicast groups.
     pub(crate) fn listening(groups: &[u32]) -> Result<netlink_sys::Socket, Refusal> {
         let mut inner = netlink_sys::Socket::new(NETLINK_ROUTE)?;
         inner.bind_auto()?;
@@ -112,13 +115,13 @@ impl Socket {
     }
 
     /// One change, one answer. A list of changes goes out one by one: in a batch the kernel would go
-    /// on after one that failed, and a system call is a thousandth of what a change takes.
-    pub(crate) fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+    /// on after one that failed, and the system call that it saves is a hundredth of what a change takes.
+    pub fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
         self.collect(&message, flags | NLM_F_ACK, &|_, _| None::<()>).map(|_| ())
     }
 
     /// The object that a request for one answers with.
-    pub(crate) fn get<T>(
+    pub fn get<T>(
         &mut self,
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,
@@ -129,7 +132,7 @@ impl Socket {
 
     /// All objects of a dump that `read` takes, consistent: the kernel marks a dump during which
     /// the table changed, and then it is begun again.
-    pub(crate) fn dump<T>(
+    pub fn dump<T>(
         &mut self,
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,

@@ -1,0 +1,202 @@
+//! The same objects straight from the kernel: the best that several ways and several tries give.
+
+use super::check::Made;
+use crate::raw::{Attachment, Hand, Parent};
+use crate::stats::{Quantiles, ms};
+use crate::{Error, host};
+use kernel::{Kernel, Rtnl};
+use lab::Sandbox;
+use model::LinkName;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How often each way is tried.
+const TRIES: usize = 3;
+
+/// Threads that create.
+const MAKERS: [usize; 3] = [1, 2, 16];
+
+/// Threads that delete: each waits out a grace period of the kernel's.
+const REMOVERS: [usize; 2] = [32, 125];
+
+/// Where the floor's indexes for parents begin, far from those given out.
+const FIRST_INDEX: u32 = 100_000;
+
+/// The time between two tries: what the kernel does afterwards is not the next one's.
+const PAUSE: Duration = Duration::from_millis(300);
+
+/// Endpoints made one after another for `one_attach`.
+const ALONE: usize = 100;
+
+/// The floor's figures.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Floor {
+    /// The best of `create`, in milliseconds.
+    pub(crate) create_all_ms: f64,
+    /// The best of `remove`, in milliseconds.
+    pub(crate) remove_all_ms: f64,
+    /// Every way of creating, each with its best try.
+    pub(crate) create: BTreeMap<String, f64>,
+    /// Every way of removing, each with its best try.
+    pub(crate) remove: BTreeMap<String, f64>,
+    /// One endpoint's creation, one after another.
+    pub(crate) one_attach: Quantiles,
+    /// One endpoint's DELLINK, one after another.
+    pub(crate) one_detach: Quantiles,
+}
+
+#[derive(Clone, Copy)]
+enum Removal {
+    /// Links in parallel, then parents in parallel.
+    Deleting(usize),
+    /// The namespaces are closed, which nobody is told when it is over; so what is on parents that stay is
+    /// deleted, and the other parents' deletion waits for the rest.
+    Closing(usize),
+}
+
+/// Measures.
+pub(crate) fn measure(made: &Made, kernel: &Rtnl) -> Result<Floor, Error> {
+    let scene = Scene::new(made, kernel)?;
+    let closing = (!made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
+    let removals: Vec<_> = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).collect();
+    let (mut create, mut remove) = (BTreeMap::new(), BTreeMap::new());
+    let note = |into: &mut BTreeMap<String, f64>, way: String, time: Duration| {
+        let best = into.entry(way).or_insert(f64::INFINITY);
+        *best = best.min(ms(time));
+    };
+    for attempt in 0..TRIES * MAKERS.len() {
+        let (makers, removal) = (MAKERS[attempt % MAKERS.len()], removals[attempt % removals.len()]);
+        let sandboxes = host::sandboxes(made.attachments.len())?;
+        thread::sleep(PAUSE);
+        note(&mut create, format!("{makers} threads"), scene.make(&sandboxes, makers)?);
+        thread::sleep(PAUSE);
+        let (way, time) = scene.remove(sandboxes, removal)?;
+        note(&mut remove, way, time);
+    }
+    let best = |ways: &BTreeMap<String, f64>| ways.values().copied().fold(f64::INFINITY, f64::min);
+    let (one_attach, one_detach) = scene.one_by_one()?;
+    Ok(Floor {
+        create_all_ms: best(&create),
+        remove_all_ms: best(&remove),
+        create,
+        remove,
+        one_attach,
+        one_detach,
+    })
+}
+
+/// What is to be made, and what is there already.
+struct Scene<'a> {
+    made: &'a Made,
+    /// The indexes of all parents by name, and of the links below them.
+    indexes: BTreeMap<LinkName, u32>,
+}
+
+impl<'a> Scene<'a> {
+    fn new(made: &'a Made, kernel: &Rtnl) -> Result<Self, Error> {
+        let mut indexes: BTreeMap<LinkName, u32> =
+            kernel.host_links()?.into_iter().filter_map(|l| Some((l.name.parse().ok()?, l.index))).collect();
+        indexes.extend(made.parents.iter().map(|p| p.name.clone()).zip(FIRST_INDEX..));
+        Ok(Self { made, indexes })
+    }
+
+    fn index(&self, name: &LinkName) -> Result<u32, Error> {
+        self.indexes.get(name).copied().ok_or_else(|| Error::Wrong(format!("there is no link {name}")))
+    }
+
+    /// Whether a parent goes in the end.
+    fn goes(&self, parent: &LinkName) -> bool {
+        self.made.parents.iter().any(|p| p.name == *parent)
+    }
+
+    fn make(&self, sandboxes: &[Sandbox], threads: usize) -> Result<Duration, Error> {
+        let begin = Instant::now();
+        side_by_side(threads, &self.made.parents, |hand, parent| {
+            let lower = parent.lower().map(|name| self.index(name)).transpose()?;
+            parent.make(hand, lower, self.index(&parent.name)?)
+        })?;
+        let pairs: Vec<_> = self.made.attachments.iter().zip(sandboxes).collect();
+        side_by_side(threads, &pairs, |hand, (attachment, sandbox)| self.attach(hand, attachment, sandbox))?;
+        Ok(begin.elapsed())
+    }
+
+    fn attach(&self, hand: &mut Hand, attachment: &Attachment, sandbox: &Sandbox) -> Result<(), Error> {
+        let lower = attachment.parent().map(|name| self.index(name)).transpose()?.unwrap_or_default();
+        attachment.make(hand, lower, sandbox)
+    }
+
+    fn remove(&self, sandboxes: Vec<Sandbox>, removal: Removal) -> Result<(String, Duration), Error> {
+        let begin = Instant::now();
+        let way = match removal {
+            Removal::Deleting(threads) => {
+                side_by_side(threads, &sandboxes, |hand, sandbox| Attachment::remove(hand, sandbox))?;
+                self.remove_parents(threads)?;
+                format!("deleting, {threads} threads")
+            }
+            Removal::Closing(threads) => {
+                let pairs = sandboxes.into_iter().zip(&self.made.attachments);
+                let (go, stay): (Vec<_>, Vec<_>) = pairs.partition(|(_, a)| a.parent().is_some_and(|p| self.goes(p)));
+                drop(go);
+                side_by_side(threads, &stay, |hand, (sandbox, _)| Attachment::remove(hand, sandbox))?;
+                self.remove_parents(threads)?;
+                format!("closing namespaces, {threads} threads")
+            }
+        };
+        Ok((way, begin.elapsed()))
+    }
+
+    fn remove_parents(&self, threads: usize) -> Result<(), Error> {
+        let all: Vec<&Parent> = self.made.parents.iter().collect();
+        side_by_side(threads, &all, |hand, parent| Parent::remove(hand, self.index(&parent.name)?))
+    }
+
+    /// The first endpoint on a parent that is there, again and again.
+    fn one_by_one(&self) -> Result<(Quantiles, Quantiles), Error> {
+        let stays = |a: &&Attachment| a.parent().is_some_and(|p| !self.goes(p));
+        let attachment = self.made.attachments.iter().find(stays);
+        let attachment = attachment.ok_or_else(|| Error::Wrong("no endpoint is on a parent that stays".into()))?;
+        let sandboxes = host::sandboxes(ALONE)?;
+        let mut hand = Hand::new()?;
+        let (mut attach, mut detach) = (Vec::new(), Vec::new());
+        for sandbox in &sandboxes {
+            let begin = Instant::now();
+            self.attach(&mut hand, attachment, sandbox)?;
+            attach.push(begin.elapsed());
+            let begin = Instant::now();
+            Attachment::remove(&hand, sandbox)?;
+            detach.push(begin.elapsed());
+        }
+        Ok((Quantiles::of(attach), Quantiles::of(detach)))
+    }
+}
+
+/// Does `work` on every object with this many threads, or fewer if there are fewer objects; one works
+/// in the calling thread.
+fn side_by_side<T: Sync>(
+    threads: usize,
+    objects: &[T],
+    work: impl Fn(&mut Hand, &T) -> Result<(), Error> + Sync,
+) -> Result<(), Error> {
+    let next = AtomicUsize::new(0);
+    let one = || {
+        let mut hand = Hand::new()?;
+        while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(&mut hand, object)?;
+        }
+        Ok(())
+    };
+    match threads.min(objects.len()) {
+        0 => Ok(()),
+        1 => one(),
+        n => thread::scope(|scope| {
+            let running: Vec<_> = (0..n).map(|_| scope.spawn(one)).collect();
+            let outcomes = running.into_iter().map(|t| {
+                t.join().unwrap_or_else(|_| Err(Error::Wrong("a thread of the floor panicked".into())))
+            });
+            outcomes.collect::<Vec<_>>().into_iter().collect()
+        }),
+    }
+}

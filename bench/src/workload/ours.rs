@@ -1,0 +1,145 @@
+//! The workload through the daemon's API.
+
+use super::check::{self, Made};
+use super::spec::Workload;
+use crate::daemon::{Daemon, machine_cpu};
+use crate::stats::{Quantiles, ms};
+use crate::{Error, host};
+use api::{Client, call, call::Call};
+use kernel::Rtnl;
+use model::request::{ConnectRequest, DisconnectRequest, Target};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
+
+/// One round's figures, in milliseconds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Round {
+    /// All networks made.
+    pub(crate) create_networks_ms: f64,
+    /// All sandboxes attached.
+    pub(crate) attach_ms: f64,
+    /// Both.
+    pub(crate) create_all_ms: f64,
+    /// All sandboxes detached.
+    pub(crate) detach_ms: f64,
+    /// All networks removed.
+    pub(crate) remove_networks_ms: f64,
+    /// Both.
+    pub(crate) remove_all_ms: f64,
+    /// Each call, among concurrent ones.
+    pub(crate) create_network: Quantiles,
+    /// Each call, among concurrent ones.
+    pub(crate) attach: Quantiles,
+    /// Each call, among concurrent ones.
+    pub(crate) detach: Quantiles,
+    /// Each call, among concurrent ones.
+    pub(crate) remove_network: Quantiles,
+    /// The daemon's processor time, user and system.
+    pub(crate) daemon_cpu_ms: f64,
+    /// The whole machine's processor time, this program and strangers included.
+    pub(crate) machine_cpu_ms: f64,
+}
+
+/// Runs one round; tells too what the kernel showed when all was made.
+pub(crate) async fn round(
+    workload: &Workload,
+    daemon: &Daemon,
+    kernel: &Rtnl,
+    clients: usize,
+) -> Result<(Round, Made), Error> {
+    let sandboxes = host::sandboxes(workload.endpoints.len())?;
+    let mut clients = daemon.clients(clients).await?;
+    let before = check::links_of_host(kernel)?;
+    let cpu = (daemon.cpu(), machine_cpu());
+
+    let networks = workload.networks.iter().map(call::create_network).collect();
+    let created = all(&mut clients, networks).await?;
+    let connect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
+        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone() };
+        call::connect(&spec.network, &request)
+    };
+    let attached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(connect).collect()).await?;
+
+    let spent = (daemon.cpu() - cpu.0, machine_cpu() - cpu.1);
+    let made = check::all_is_there(workload, kernel, &sandboxes, &attached.answers, &mut clients).await?;
+    let cpu = (daemon.cpu(), machine_cpu());
+
+    let disconnect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
+        let request = DisconnectRequest { target: Target::Path(sandbox.path()) };
+        call::disconnect(&spec.network, &request)
+    };
+    let detached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(disconnect).collect()).await?;
+    let removed = all(&mut clients, workload.networks.iter().map(|n| call::remove_network(&n.name)).collect()).await?;
+
+    let spent = (spent.0 + daemon.cpu() - cpu.0, spent.1 + machine_cpu() - cpu.1);
+    check::nothing_is_left(kernel, &sandboxes, &before, &mut clients).await?;
+    let round = Round {
+        create_networks_ms: ms(created.wall),
+        attach_ms: ms(attached.wall),
+        create_all_ms: ms(created.wall + attached.wall),
+        detach_ms: ms(detached.wall),
+        remove_networks_ms: ms(removed.wall),
+        remove_all_ms: ms(detached.wall + removed.wall),
+        create_network: Quantiles::of(created.times),
+        attach: Quantiles::of(attached.times),
+        detach: Quantiles::of(detached.times),
+        remove_network: Quantiles::of(removed.times),
+        daemon_cpu_ms: ms(spent.0),
+        machine_cpu_ms: ms(spent.1),
+    };
+    Ok((round, made))
+}
+
+/// What came of calls side by side.
+struct Done<T> {
+    /// The answers, in the order of the calls.
+    answers: Vec<T>,
+    /// What each took.
+    times: Vec<Duration>,
+    /// From the first request to the last answer.
+    wall: Duration,
+}
+
+/// Makes all calls, each client one after another, whichever is next.
+async fn all<T>(clients: &mut Vec<Client>, calls: Vec<Call<T>>) -> Result<Done<T>, Error>
+where
+    T: DeserializeOwned + Send + 'static,
+{
+    let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
+    let mut tasks = JoinSet::new();
+    let begin = Instant::now();
+    for client in clients.drain(..) {
+        tasks.spawn(work_off(client, Arc::clone(&calls), Arc::clone(&next)));
+    }
+    let mut outcomes = Vec::with_capacity(calls.len());
+    while let Some(task) = tasks.join_next().await {
+        let (client, some) = task.map_err(|e| Error::Wrong(format!("a client panicked: {e}")))??;
+        clients.push(client);
+        outcomes.extend(some);
+    }
+    let wall = begin.elapsed();
+    outcomes.sort_by_key(|(n, _, _)| *n);
+    let times = outcomes.iter().map(|(_, _, time)| *time).collect();
+    Ok(Done { answers: outcomes.into_iter().map(|(_, answer, _)| answer).collect(), times, wall })
+}
+
+type Outcomes<T> = Vec<(usize, T, Duration)>;
+
+async fn work_off<T: DeserializeOwned>(
+    mut client: Client,
+    calls: Arc<Vec<Call<T>>>,
+    next: Arc<AtomicUsize>,
+) -> Result<(Client, Outcomes<T>), Error> {
+    let mut outcomes = Vec::new();
+    loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let Some(call) = calls.get(n) else { return Ok((client, outcomes)) };
+        let begin = Instant::now();
+        let answer = client.send(call).await.map_err(Error::api(call))?;
+        outcomes.push((n, answer, begin.elapsed()));
+    }
+}

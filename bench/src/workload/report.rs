@@ -1,0 +1,192 @@
+//! What a run found, for people and for programs.
+
+use super::alone::{Alone, Commits};
+use super::floor::Floor;
+use super::ours::Round;
+use super::spec::Workload;
+use crate::stats::{Quantiles, ratio};
+use crate::table::{ms, render, times};
+use crate::Error;
+use serde::Serialize;
+use std::path::Path;
+
+/// Docker's time for one round of the macvlan form, in seconds: Docker 20.10.24 on a 2-core machine of
+/// the class this was written on.
+const DOCKER: Docker = Docker { create_networks_s: 2.28, run_s: 35.3, remove_s: 7.6, remove_networks_s: 0.25, total_s: 45.8 };
+
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Docker {
+    create_networks_s: f64,
+    run_s: f64,
+    remove_s: f64,
+    remove_networks_s: f64,
+    total_s: f64,
+}
+
+/// All figures of a run.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    form: &'static str,
+    kernel: String,
+    cpus: usize,
+    clients: usize,
+    networks: usize,
+    sandboxes: usize,
+    /// Where the store lies, and on what file system.
+    directory: String,
+    file_system: String,
+    rounds: Vec<Round>,
+    floor: Floor,
+    /// Ours over the floor's, of each round.
+    create_all_ratio: Vec<Option<f64>>,
+    /// Ours over the floor's, of each round.
+    remove_all_ratio: Vec<Option<f64>>,
+    alone: Alone,
+    durable_commit: Commits,
+    /// One attach over (the floor's attach + the store's commit), medians.
+    attach_ratio: Option<f64>,
+    /// Recorded, not measured in this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker_recorded: Option<Docker>,
+}
+
+impl Report {
+    #[allow(clippy::too_many_arguments, reason = "each is a part of the report")]
+    pub(crate) fn new(
+        macvlan_only: bool,
+        workload: &Workload,
+        clients: usize,
+        directory: &Path,
+        rounds: Vec<Round>,
+        alone: Alone,
+        durable_commit: Commits,
+        floor: Floor,
+    ) -> Self {
+        Self {
+            form: if macvlan_only { "macvlan" } else { "talk" },
+            kernel: read("/proc/sys/kernel/osrelease"),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            clients,
+            networks: workload.networks.len(),
+            sandboxes: workload.endpoints.len(),
+            directory: directory.display().to_string(),
+            file_system: file_system(directory),
+            create_all_ratio: rounds.iter().map(|r| ratio(r.create_all_ms, floor.create_all_ms)).collect(),
+            remove_all_ratio: rounds.iter().map(|r| ratio(r.remove_all_ms, floor.remove_all_ms)).collect(),
+            attach_ratio: ratio(alone.attach.p50, floor.one_attach.p50 + durable_commit.store.p50),
+            docker_recorded: macvlan_only.then_some(DOCKER),
+            rounds,
+            floor,
+            alone,
+            durable_commit,
+        }
+    }
+
+    /// One JSON object.
+    pub(crate) fn json(&self) -> Result<String, Error> {
+        let text = serde_json::to_string_pretty(self).map_err(|e| Error::Wrong(e.to_string()))?;
+        Ok(text + "\n")
+    }
+
+    /// Tables.
+    pub(crate) fn table(&self) -> String {
+        let Self { networks, sandboxes, clients, cpus, kernel, directory, file_system, .. } = self;
+        let mut text = format!(
+            "{networks} networks, {sandboxes} bare sandboxes (made beforehand, in no figure), {clients} clients; \
+             Linux {kernel}, {cpus} processors, store in {directory} ({file_system})\n\n"
+        );
+        text += &render(&self.totals());
+        text += "\nthe floor: the same links, addresses and routes by raw rtnetlink, in place; the best of\n";
+        text += &format!("  create: {}\n  remove: {}\n\n", ways(&self.floor.create), ways(&self.floor.remove));
+        text += &render(&self.calls());
+        text.push('\n');
+        text += &render(&self.one());
+        if let Some(d) = self.docker_recorded {
+            text += &format!(
+                "\nDocker 20.10, one such round: {} s (networks {} s, run {} s, rm {} s, network rm {} s), with a \
+                 process in each container;\nrecorded on a 2-core machine of this class, not measured in this run\n",
+                d.total_s, d.create_networks_s, d.run_s, d.remove_s, d.remove_networks_s
+            );
+        }
+        text
+    }
+
+    fn totals(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![cells(&["ms", "networks", "attach", "create all", "floor", "", "detach", "networks rm",
+            "remove all", "floor", "", "daemon CPU", "machine CPU"])];
+        for (n, r) in self.rounds.iter().enumerate() {
+            rows.push(vec![
+                format!("round {}", n + 1),
+                ms(r.create_networks_ms),
+                ms(r.attach_ms),
+                ms(r.create_all_ms),
+                ms(self.floor.create_all_ms),
+                times(self.create_all_ratio[n]),
+                ms(r.detach_ms),
+                ms(r.remove_networks_ms),
+                ms(r.remove_all_ms),
+                ms(self.floor.remove_all_ms),
+                times(self.remove_all_ratio[n]),
+                ms(r.daemon_cpu_ms),
+                ms(r.machine_cpu_ms),
+            ]);
+        }
+        rows
+    }
+
+    fn calls(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![cells(&["ms, each call", "p50", "p95", "p99", "max"])];
+        for (n, r) in self.rounds.iter().enumerate() {
+            let calls = [
+                ("network create", r.create_network),
+                ("attach", r.attach),
+                ("detach", r.detach),
+                ("network rm", r.remove_network),
+            ];
+            rows.extend(calls.map(|(name, q)| quantiles(&format!("round {}, {name}", n + 1), &q)));
+        }
+        rows
+    }
+
+    fn one(&self) -> Vec<Vec<String>> {
+        let sum = self.floor.one_attach.p50 + self.durable_commit.store.p50;
+        vec![
+            cells(&["ms, one at a time", "p50", "p95", "p99", "max"]),
+            quantiles("one attach", &self.alone.attach),
+            quantiles("one detach", &self.alone.detach),
+            quantiles("floor: one attach", &self.floor.one_attach),
+            quantiles("floor: one DELLINK", &self.floor.one_detach),
+            quantiles("durable commit (store)", &self.durable_commit.store),
+            quantiles("durable write (fdatasync)", &self.durable_commit.fdatasync),
+            vec!["floor + durable commit".into(), ms(sum), format!("one attach: {}", times(self.attach_ratio))],
+        ]
+    }
+}
+
+fn cells(words: &[&str]) -> Vec<String> {
+    words.iter().map(|w| (*w).to_owned()).collect()
+}
+
+fn quantiles(name: &str, q: &Quantiles) -> Vec<String> {
+    vec![name.to_owned(), ms(q.p50), ms(q.p95), ms(q.p99), ms(q.max)]
+}
+
+fn ways(ways: &std::collections::BTreeMap<String, f64>) -> String {
+    ways.iter().map(|(way, time)| format!("{way} {} ms", ms(*time))).collect::<Vec<_>>().join("; ")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The type of the file system that a directory is on: the mount with the longest path above it.
+fn file_system(directory: &Path) -> String {
+    let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_path_buf());
+    let mounts = read("/proc/self/mounts");
+    let above = mounts.lines().filter_map(|line| {
+        let mut fields = line.split(' ').skip(1);
+        let (point, kind) = (fields.next()?, fields.next()?);
+        directory.starts_with(point).then_some((point.len(), kind))
+    });
+    above.max_by_key(|(length, _)| *length).map_or_else(|| "unknown".into(), |(_, kind)| kind.to_owned())
+}

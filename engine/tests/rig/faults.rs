@@ -1,0 +1,184 @@
+//! Every operation, with every one of its kernel and store steps failing, and the process dying before and
+//! after each: nothing that was acknowledged is lost, and nothing else is left.
+
+use super::{Rig, spec};
+use kernel::{Kernel, Place, SandboxPath};
+use model::request::{EndpointSpec, Target};
+use std::path::Path;
+use trunkline_engine::Error;
+
+/// A world to strike: the engine on its host, two sandboxes, and the parent for its network.
+pub(crate) struct World<K: Kernel + 'static> {
+    pub(crate) rig: Rig<K>,
+    pub(crate) sandboxes: [SandboxPath; 2],
+    pub(crate) parent: &'static str,
+    /// What must live as long as the world.
+    pub(crate) keep: Box<dyn std::any::Any>,
+}
+
+impl<K: Kernel + 'static> World<K> {
+    fn at(&self, sandbox: usize) -> &Path {
+        &self.sandboxes[sandbox].path
+    }
+
+    fn attach(&self, sandbox: usize) -> Result<(), Error> {
+        self.rig.connect_path("n", self.at(sandbox), EndpointSpec::default()).map(drop)
+    }
+
+    fn detach(&self, sandbox: usize) -> Result<(), Error> {
+        self.rig.engine.disconnect("n", &Target::Path(self.at(sandbox).to_owned())).map(drop)
+    }
+
+    fn create(&self) -> Result<(), Error> {
+        let options = [("parent", self.parent), ("host_access", "true"), ("mtu", "1400")];
+        let mut request = spec("macvlan", "n", &["192.168.1.0/24", "fd00:1::/64"], &options);
+        request.gateways = vec!["192.168.1.1".into()];
+        self.rig.create(&request).map(drop)
+    }
+
+    /// Operation `at` of [`OPERATIONS`].
+    fn run(&self, at: usize) -> Result<(), Error> {
+        match at {
+            0 => self.create(),
+            1 => self.attach(0),
+            2 => self.attach(1),
+            3 => self.detach(0),
+            4 => self.detach(1),
+            _ => self.rig.engine.remove_network("n").map(drop),
+        }
+    }
+}
+
+/// The operations of the issue, in an order in which each has what it needs.
+const OPERATIONS: [&str; 6] = ["create", "attach", "attach another", "detach", "detach the other", "remove"];
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Kernel,
+    Store,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    Fail,
+    DieBefore,
+    DieAfter,
+}
+
+/// How many kernel and store steps operation `at` takes.
+fn steps<K: Kernel + 'static>(world: &World<K>, at: usize) -> (u64, usize) {
+    let process = &world.rig.process;
+    (0..at).for_each(|earlier| world.run(earlier).unwrap());
+    let before = (process.kernel.steps(), process.store.steps());
+    world.run(at).unwrap();
+    (process.kernel.steps() - before.0, process.store.steps() - before.1)
+}
+
+/// What is declared, in the store and in the engine, and what is there.
+#[derive(Debug, PartialEq, Eq)]
+struct Picture {
+    keys: Vec<String>,
+    endpoints: Vec<String>,
+    host: Vec<String>,
+    sandboxes: Vec<String>,
+    intents: usize,
+}
+
+fn picture<K: Kernel + 'static>(world: &World<K>) -> Picture {
+    let rig = &world.rig;
+    // Identifiers differ from run to run: kinds and places count.
+    let kind = |key: &String| key.split('/').next().unwrap_or_default().to_owned();
+    let place = |path: &Path| world.sandboxes.iter().position(|s| s.path == path);
+    let endpoint = |e: model::view::EndpointView| format!("{:?} {:?} {:?}", place(&e.path), e.link, e.addresses);
+    let links = |at: Place| -> Vec<String> {
+        let seen = rig.kernel().observe(&at, None).unwrap();
+        let mut names: Vec<_> = seen.into_iter().map(|l| l.info.name).filter(|n| n != "lo").collect();
+        names.sort();
+        names
+    };
+    Picture {
+        keys: rig.keys().iter().map(kind).collect(),
+        endpoints: rig.engine.endpoints().into_iter().map(endpoint).collect(),
+        host: links(Place::Host).into_iter().map(|l| if l.starts_with("tl-") { "shim".into() } else { l }).collect(),
+        sandboxes: world.sandboxes.iter().flat_map(|s| links(Place::Sandbox(s.clone()))).collect(),
+        intents: rig.intents(),
+    }
+}
+
+fn arm<K: Kernel + 'static>(rig: &Rig<K>, part: Part, fault: Fault, step: usize) {
+    let (kernel, store) = (&rig.process.kernel, &rig.process.store);
+    let (in_kernel, in_store) = (kernel.steps() + step as u64, store.steps() + step);
+    match (part, fault) {
+        (Part::Kernel, Fault::Fail) => kernel.fail_at(in_kernel),
+        (Part::Kernel, Fault::DieBefore) => kernel.kill_before(in_kernel),
+        (Part::Kernel, Fault::DieAfter) => kernel.kill_after(in_kernel),
+        (Part::Store, Fault::Fail) => store.fail_at(in_store),
+        (Part::Store, Fault::DieBefore) => store.kill_at(in_store),
+        (Part::Store, Fault::DieAfter) => store.lose_answer_at(in_store),
+    }
+}
+
+/// One fault in one operation; then the world must be as if it had not been asked for, or as if it had been
+/// done, and must work on.
+fn strike<K: Kernel + 'static>(
+    mut world: World<K>,
+    at: usize,
+    part: Part,
+    fault: Fault,
+    step: usize,
+    pictures: &[Picture],
+) {
+    let case = format!("{} with {part:?} step {step}: {fault:?}", OPERATIONS[at]);
+    (0..at).for_each(|earlier| world.run(earlier).unwrap());
+    arm(&world.rig, part, fault, step);
+    let answer = world.run(at);
+    let removes = at >= 3;
+    if fault == Fault::Fail {
+        // What could not be undone at once, or was begun and must be finished, the audit settles.
+        world.rig.engine.gc(false).unwrap();
+    } else {
+        assert!(answer.is_err() || world.rig.process.store.killed(), "{case}: acknowledged by a dead process");
+        world.rig.reopen();
+    }
+    let now = picture(&world);
+    let (before, after) = (&pictures[at], &pictures[at + 1]);
+    let acceptable = match (&answer, removes) {
+        (Ok(()), _) => now == *after,
+        // An attach that was not acknowledged is undone.
+        (Err(_), false) => now == *before,
+        // A removal that was begun may be finished.
+        (Err(_), true) => now == *before || now == *after,
+    };
+    assert!(acceptable, "{case}: answer {answer:?}\nnow    {now:?}\nbefore {before:?}\nafter  {after:?}");
+    assert_eq!(world.rig.findings(), [""; 0], "{case}");
+
+    // It goes on from there, to a host as it was.
+    let next = if now == *after { at + 1 } else { at };
+    for later in next..OPERATIONS.len() {
+        world.run(later).unwrap_or_else(|error| panic!("{case}: then {}: {error}", OPERATIONS[later]));
+    }
+    assert_eq!(picture(&world), pictures[0], "{case}");
+}
+
+/// Strikes every operation at every step, each time in a fresh world.
+pub(crate) fn everywhere<K: Kernel + 'static>(world: impl Fn() -> World<K>) {
+    let expected = |done: usize| {
+        let world = world();
+        (0..done).for_each(|at| world.run(at).unwrap());
+        picture(&world)
+    };
+    let pictures: Vec<Picture> = (0..=OPERATIONS.len()).map(expected).collect();
+    assert_eq!(pictures.first(), pictures.last());
+    for at in 0..OPERATIONS.len() {
+        let (kernel, store) = steps(&world(), at);
+        assert!(kernel > 0 && store > 0, "{}", OPERATIONS[at]);
+        for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
+            for step in 1..=usize::try_from(kernel).unwrap() {
+                strike(world(), at, Part::Kernel, fault, step, &pictures);
+            }
+            for step in 1..=store {
+                strike(world(), at, Part::Store, fault, step, &pictures);
+            }
+        }
+    }
+}

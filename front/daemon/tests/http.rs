@@ -1,0 +1,262 @@
+//! The API's edge: what is refused, and how, over a real socket; behind it an engine on a fake kernel.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+use api::{Blocking, Client, ClientError, ErrorBody, call};
+use engine::{Engine, EngineConfig};
+use kernel::fake::FakeKernel;
+use model::request::{ConnectRequest, EndpointSpec, Target};
+use model::view::{Event, NetworkView};
+use model::{NetworkSpec, Timestamp};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use store::Redb;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+type Server = JoinHandle<std::io::Result<()>>;
+
+/// A fresh engine's API on the socket `s` in this directory.
+fn serve(runtime: &Runtime, directory: &Path) -> (watch::Sender<bool>, Server) {
+    let kernel = FakeKernel::new();
+    kernel.add_physical("eth0");
+    kernel.add_namespace(Path::new("/proc/thread-self/ns/net"));
+    let store = Redb::in_memory().unwrap();
+    let engine = Engine::open(EngineConfig::new(directory), Arc::new(kernel), Arc::new(store)).unwrap();
+    let (stop, mut stopping) = watch::channel(false);
+    let router = trunkline_daemon::router(engine, stopping.clone());
+    let _inside = runtime.enter();
+    let listener = tokio::net::UnixListener::bind(directory.join("s")).unwrap();
+    let server = runtime.spawn(async move {
+        let stopped = async move { stopping.wait_for(|stop| *stop).await.map(drop).unwrap_or(()) };
+        axum::serve(listener, router).with_graceful_shutdown(stopped).await
+    });
+    (stop, server)
+}
+
+/// The API on a socket of its own.
+struct Site {
+    directory: TempDir,
+    runtime: Runtime,
+    stop: watch::Sender<bool>,
+    server: Server,
+}
+
+impl Site {
+    fn start() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let (stop, server) = serve(&runtime, directory.path());
+        Self { directory, runtime, stop, server }
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.directory.path().join("s")
+    }
+
+    fn client(&self) -> Blocking {
+        Blocking::connect(&self.socket()).unwrap()
+    }
+
+    /// A request as it goes over the wire; status and error line of the answer.
+    fn raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.socket()).unwrap();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        // A body that is too long may be refused before all of it is read.
+        let _ = stream.write_all(body);
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let line = serde_json::from_str::<ErrorBody>(body).map(|b| b.error).unwrap_or_default();
+        assert!(!line.contains('\n'), "{line}");
+        (status, line)
+    }
+
+    fn post(&self, path: &str, body: &str) -> (u16, String) {
+        self.raw("POST", path, "", body.as_bytes())
+    }
+}
+
+fn spec(name: &str) -> NetworkSpec {
+    NetworkSpec {
+        name: name.into(),
+        driver: "macvlan".into(),
+        subnets: vec!["192.168.1.0/24".into()],
+        options: [("parent".to_owned(), "eth0".to_owned())].into(),
+        ..NetworkSpec::default()
+    }
+}
+
+#[test]
+fn networks_come_and_go() {
+    let site = Site::start();
+    let mut client = site.client();
+    let created = client.send(&call::create_network(&spec("mcv"))).unwrap();
+    let network: NetworkView = client.send(&call::network("mcv")).unwrap();
+    assert_eq!(network.id, created.id);
+    assert_eq!(client.send(&call::network(created.id.short())).unwrap().name, "mcv");
+    let other = NetworkSpec { subnets: vec!["10.7.0.0/24".into()], ..spec("other") };
+    assert!(!client.send(&call::plan_network(&other)).unwrap().commands.is_empty());
+    assert_eq!(client.send(&call::networks()).unwrap().len(), 1);
+    assert_eq!(client.send(&call::status()).unwrap().networks, 1);
+    assert!(client.send(&call::parents()).unwrap().iter().any(|parent| parent.name == "eth0"));
+    assert!(client.send(&call::check()).unwrap().is_empty());
+    assert_eq!(client.send(&call::prune_networks()).unwrap(), ["mcv"]);
+    assert!(client.send(&call::networks()).unwrap().is_empty());
+}
+
+#[test]
+fn errors_have_a_status_and_a_line() {
+    let site = Site::start();
+    let mut client = site.client();
+    let refused = |error: ClientError| (error.status().unwrap(), error.to_string());
+    client.send(&call::create_network(&spec("mcv"))).unwrap();
+    let (status, line) = refused(client.send(&call::create_network(&spec("mcv"))).unwrap_err());
+    assert!(status == 409 && line.contains("mcv"), "{status} {line}");
+    let (status, line) = refused(client.send(&call::network("no/such?one")).unwrap_err());
+    assert!(status == 404 && line.contains("no/such?one"), "{status} {line}");
+    let (status, line) = refused(client.send(&call::create_network(&spec("-bad-"))).unwrap_err());
+    assert!(status == 400 && line.contains("-bad-"), "{status} {line}");
+    let request = ConnectRequest { target: Target::Path("/nonexistent".into()), endpoint: EndpointSpec::default() };
+    let (status, line) = refused(client.send(&call::connect("mcv", &request)).unwrap_err());
+    assert!(status < 500 && line.contains("/nonexistent"), "{status} {line}");
+    // The connection is as good as before.
+    assert_eq!(client.send(&call::networks()).unwrap().len(), 1);
+}
+
+#[test]
+fn bodies_are_read_with_care() {
+    let site = Site::start();
+    for (body, part) in [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("\u{fffd}", "not JSON"),
+        ("[]", "expected an object"),
+        ("7", "invalid type"),
+        (r#"{"name":"a","colour":"red"}"#, "unknown field `colour`"),
+        (r#"{"name":7}"#, "field name: invalid type: integer `7`, expected a string"),
+        (r#"{"name":"a","subnets":["10.0.0.0/8",{}]}"#, "field subnets[1]: invalid type: map"),
+        (r#"{"name":"a","options":{"parent":1}}"#, "field options.parent: invalid type: integer `1`"),
+    ] {
+        let (status, line) = site.post("/v1/networks", body);
+        assert!(status == 400 && line.contains(part), "{body}: {status} {line}");
+    }
+    let (status, line) = site.raw("POST", "/v1/networks", "", &[0xff, 0xfe, b'{']);
+    assert!(status == 400 && line.contains("not JSON"), "{status} {line}");
+    assert!(site.client().send(&call::networks()).unwrap().is_empty());
+}
+
+#[test]
+fn the_content_type_does_not_matter() {
+    let site = Site::start();
+    let body = |name: &str| serde_json::to_vec(&spec(name)).unwrap();
+    assert_eq!(site.raw("POST", "/v1/networks?dry_run", "", &body("a")).0, 200);
+    assert_eq!(site.raw("POST", "/v1/networks", "Content-Type: text/plain\r\n", &body("b")).0, 201);
+}
+
+#[test]
+fn a_mebibyte_and_no_more() {
+    let site = Site::start();
+    let padded = |length: usize| {
+        let mut body = serde_json::to_vec(&spec("mcv")).unwrap();
+        body.resize(length, b' ');
+        body
+    };
+    let (status, line) = site.raw("POST", "/v1/networks", "", &padded(api::MAX_BODY + 1));
+    assert!(status == 413 && line.contains("1048576"), "{status} {line}");
+    assert!(site.client().send(&call::networks()).unwrap().is_empty());
+    assert_eq!(site.raw("POST", "/v1/networks", "", &padded(api::MAX_BODY)).0, 201);
+}
+
+#[test]
+fn paths_methods_and_queries() {
+    let site = Site::start();
+    for (method, path, expected) in [
+        ("GET", "/", 404),
+        ("GET", "/v2/networks", 404),
+        ("GET", "/v1/networks/", 404),
+        ("PUT", "/v1/networks", 405),
+        ("DELETE", "/v1/status", 405),
+        ("GET", "/v1/gc", 405),
+        ("POST", "/v1/gc?dryrun=true", 400),
+        ("POST", "/v1/gc?dry_run=perhaps", 400),
+        ("GET", "/v1/events?since=yesterday", 400),
+        ("GET", "/v1/networks/%ff", 400),
+    ] {
+        let (status, line) = site.raw(method, path, "", b"");
+        assert!(status == expected && !line.is_empty(), "{method} {path}: {status} {line}");
+    }
+}
+
+#[test]
+fn events_of_the_past_and_those_to_come() {
+    let site = Site::start();
+    site.client().send(&call::create_network(&spec("one"))).unwrap();
+    site.runtime.block_on(async {
+        let mut follower = {
+            let client = Client::connect(site.socket()).await.unwrap();
+            client.lines::<Event>(&call::events(Some(Timestamp(0)), true)).await.unwrap()
+        };
+        assert_eq!(follower.next().await.unwrap().unwrap().name, "one");
+        let mut client = Client::connect(site.socket()).await.unwrap();
+        client.send(&call::remove_network("one")).await.unwrap();
+        let event = follower.next().await.unwrap().unwrap();
+        assert_eq!((event.object.as_str(), event.action.as_str()), ("network", "remove"));
+        let mut past =
+            Client::connect(site.socket()).await.unwrap().lines::<Event>(&call::events(None, false)).await.unwrap();
+        let mut count = 0;
+        while past.next().await.unwrap().is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 2);
+    });
+}
+
+#[test]
+fn a_stop_ends_streams_and_idle_connections() {
+    let site = Site::start();
+    let Site { runtime, stop, server, directory } = site;
+    runtime.block_on(async {
+        let socket = directory.path().join("s");
+        let idle = Client::connect(socket.clone()).await.unwrap();
+        let mut follower =
+            Client::connect(socket.clone()).await.unwrap().lines::<Event>(&call::events(None, true)).await.unwrap();
+        stop.send_replace(true);
+        assert!(follower.next().await.unwrap().is_none());
+        server.await.unwrap().unwrap();
+        drop(idle);
+    });
+}
+
+#[test]
+fn a_client_finds_the_daemon_that_came_back() {
+    let site = Site::start();
+    let mut client = site.client();
+    client.send(&call::status()).unwrap();
+    let Site { runtime, stop, server, directory } = site;
+    stop.send_replace(true);
+    runtime.block_on(server).unwrap().unwrap();
+    let unreachable = client.send(&call::status()).unwrap_err();
+    assert!(unreachable.is_transient(), "{unreachable}");
+    std::fs::remove_file(directory.path().join("s")).unwrap();
+    let _again = serve(&runtime, directory.path());
+    client.send(&call::status()).unwrap();
+}
+
+#[test]
+fn nobody_there() {
+    let error = Blocking::connect(Path::new("/nonexistent/s")).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "cannot reach the daemon at /nonexistent/s: No such file or directory; start it with `trunkline daemon`"
+    );
+}
