@@ -17,15 +17,16 @@ use plan::{LinkInfo, LinkTag};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-/// macvlan refuses to come up while a link with its MAC is up on the same parent (EADDRINUSE,
-/// drivers/net/macvlan.c `macvlan_open`): a namespace that is closing holds its links for some 20 ms.
+/// macvlan refuses to come up beside a link with its MAC on the same parent, and ipvlan to take an address
+/// that another link of the port has (EADDRINUSE: drivers/net/macvlan.c `macvlan_open`, ipvlan
+/// `ipvlan_addr4_validator_event`): a namespace that is closing holds its links for some 20 ms.
 const ADDRESS_IN_USE: i32 = 98;
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// An endpoint as asked for, read.
 #[derive(Debug, Default)]
-struct Wish {
+pub(crate) struct Wish {
     name: Option<Name>,
     ip: Option<Ipv4Addr>,
     ip6: Option<Ipv6Addr>,
@@ -77,7 +78,7 @@ impl Engine {
         let (network, endpoint) = self.reserve_endpoint(id, network, wish, at)?;
         match self.realise(&network, &endpoint) {
             Ok(link) => {
-                self.attached(&network, &endpoint, &link);
+                self.attached(&network, &endpoint, link.as_ref());
                 Ok(endpoint)
             }
             Err(error) => {
@@ -124,7 +125,7 @@ impl Engine {
 
     /// Writes the intent, then the record and the kernel at the same time: the claim is already ours in
     /// memory, so neither need wait for the other.
-    fn realise(&self, network: &Network, endpoint: &Endpoint) -> Result<LinkInfo, Error> {
+    fn realise(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
         self.runs.write(&endpoint_intent(network, endpoint))?;
         let pending = self.store.submit(records::put_endpoint(network, endpoint));
         let link = self.make_link(network, endpoint);
@@ -138,33 +139,32 @@ impl Engine {
         Ok(link)
     }
 
-    fn make_link(&self, network: &Network, endpoint: &Endpoint) -> Result<LinkInfo, Error> {
+    fn make_link(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
         let plan = plan::endpoint(network, endpoint);
         let (place, tag) = (place(&endpoint.attachment), plan.link.tag);
         let ops = plan::delta(&plan, None);
-        let failed = || Error::kernel("attach to network", &network.name);
-        for _ in 0..PATIENCE {
+        let failed = |error| Error::kernel("attach to network", &network.name)(error);
+        for attempt in 1.. {
             match self.kernel.apply(&place, tag, &ops) {
-                Ok(Some(link)) => return Ok(link),
-                Ok(None) => break,
-                Err(error) if error.errno() == Some(ADDRESS_IN_USE) => {
-                    self.kernel.apply(&place, tag, &[plan::Op::DelLink]).map_err(failed())?;
+                Err(error) if error.errno() == Some(ADDRESS_IN_USE) && attempt < PATIENCE => {
+                    self.kernel.apply(&place, tag, &[plan::Op::DelLink]).map_err(failed)?;
                     std::thread::sleep(PAUSE);
                 }
-                Err(error) => return Err(failed()(error)),
+                made => return made.map_err(failed),
             }
         }
-        let mac = endpoint.ep_iface.mac.map(|m| m.to_string()).unwrap_or_default();
-        Err(Error::Conflict(format!("MAC address {mac} is in use by another link on {}", network.parent)))
+        Ok(None)
     }
 
-    fn attached(&self, network: &Network, endpoint: &Endpoint, link: &LinkInfo) {
+    fn attached(&self, network: &Network, endpoint: &Endpoint, link: Option<&LinkInfo>) {
         {
             let mut state = self.state();
             state.unsettled.remove(endpoint.id.as_str());
-            state.links.insert(endpoint.id.clone(), link.name.clone());
+            state.links.extend(link.map(|l| (endpoint.id.clone(), l.name.clone())));
         }
-        self.watch_and_announce(network, endpoint, link);
+        if let Some(link) = link {
+            self.watch_and_announce(network, endpoint, link);
+        }
         let addresses: Vec<_> = endpoint.ep_iface.addresses().map(|a| a.to_string()).collect();
         let attributes = [("network", network.name.to_string()), ("addresses", addresses.join(" "))];
         self.emit("endpoint", "connect", endpoint.id.as_str(), endpoint.name.as_str(), &attributes);
@@ -289,7 +289,12 @@ fn admit(state: &State, network: &Network, name: &Name, wish: &Wish, at: &Attach
 }
 
 /// Claims an address of each family that the network has; all or none.
-fn claim(state: &mut State, network: &Network, wish: &Wish, random: [u8; 6]) -> Result<EndpointInterface, Error> {
+pub(crate) fn claim(
+    state: &mut State,
+    network: &Network,
+    wish: &Wish,
+    random: [u8; 6],
+) -> Result<EndpointInterface, Error> {
     let mut taken: Vec<IpAddr> = Vec::new();
     let result = claim_each(state, network, wish, &mut taken);
     if result.is_err() {

@@ -1,5 +1,6 @@
 //! Networks: making and removing.
 
+use crate::attach::{Wish, claim};
 use crate::engine::{entropy, now};
 use crate::intent::Intent;
 use crate::state::State;
@@ -62,6 +63,7 @@ impl Engine {
         let show = |plan: LinkPlan| plan::commands(&plan::delta(&plan, None), &plan.link, None);
         let mut commands: Vec<String> = draft.make.iter().map(plan::provisioned).flat_map(show).collect();
         commands.extend(self.shim_plan(&draft.network).into_iter().flat_map(show));
+        commands.extend(sample_endpoint(&mut rehearsal, &draft.network)?);
         Ok(DryRun { commands, warnings: draft.warnings })
     }
 
@@ -304,6 +306,29 @@ fn ula_prefix(random: [u8; 5]) -> Ipv6Net {
     let [a, b, c, d, e] = random.map(u16::from);
     let address = Ipv6Addr::new(0xfd00 | a, b << 8 | c, d << 8 | e, 0, 0, 0, 0, 0);
     Ipv6Net::new_assert(address, 48)
+}
+
+/// What the network's first endpoint would be, in a sandbox of that name.
+fn sample_endpoint(rehearsal: &mut State, network: &Network) -> Result<Vec<String>, Error> {
+    const SANDBOX: &str = "SANDBOX";
+    let ep_iface = claim(rehearsal, network, &Wish::default(), entropy()?)?;
+    let namespace = model::NamespaceId { device: 0, inode: 0, boot: String::new() };
+    let endpoint = model::Endpoint {
+        schema: model::Endpoint::SCHEMA,
+        id: model::EndpointId::from_entropy(entropy()?),
+        name: network.name.clone(),
+        network: network.id.clone(),
+        ep_iface,
+        attachment: model::Attachment { path: SANDBOX.into(), namespace, process: None, sandbox: None },
+        ifname: None,
+        created: network.created,
+    };
+    let plan = plan::endpoint(network, &endpoint);
+    let commands = plan::commands(&plan::delta(&plan, None), &plan.link, Some(SANDBOX));
+    Ok([format!("# then for each endpoint, here the first, in namespace {SANDBOX}:")]
+        .into_iter()
+        .chain(commands)
+        .collect())
 }
 
 /// The keys under which the links that a request may make are reserved. Not the link below them, which

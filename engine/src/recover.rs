@@ -83,7 +83,7 @@ impl Engine {
         }
     }
 
-    fn watch_sandboxes(&self) {
+    pub(crate) fn watch_sandboxes(&self) {
         let places: std::collections::BTreeSet<_> =
             self.state().endpoints.values().map(|e| crate::target::place(&e.attachment)).collect();
         for place in places {

@@ -56,6 +56,8 @@ impl Engine {
             KernelEvent::Overrun => {
                 tracing::warn!("notifications of the kernel were lost: comparing everything");
                 self.audit();
+                // The end of a namespace may be among them, and its number given to another.
+                self.watch_sandboxes();
             }
         }
     }

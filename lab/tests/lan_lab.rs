@@ -1,5 +1,7 @@
 //! The lab's VLANs, on a kernel with 802.1Q, dummies and VLAN filtering in bridges.
 
+#![allow(clippy::unwrap_used, reason = "in what the tests share, too")]
+
 use lab::{Host, Port, Switch};
 use packet::{Payload, Transport};
 use trunkline_lab as lab;

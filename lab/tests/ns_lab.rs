@@ -1,5 +1,7 @@
 //! The lab itself, on any kernel with veth and bridges.
 
+#![allow(clippy::unwrap_used, reason = "in what the tests share, too")]
+
 use lab::{Host, Port, Sandbox, Switch};
 use packet::{Payload, Transport};
 use std::fs;

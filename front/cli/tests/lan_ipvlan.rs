@@ -179,7 +179,10 @@ fn l3_addressing() {
     let sandbox = site.attach("l3", "");
     let routes = default_routes(&sandbox);
     let lines: Vec<&str> = routes.lines().collect();
-    assert!(matches!(*lines, [v4, v6] if v4.starts_with("default dev eth0") && v6.starts_with("default dev eth0")), "{routes}");
+    assert!(
+        matches!(*lines, [v4, v6] if v4.starts_with("default dev eth0") && v6.starts_with("default dev eth0")),
+        "{routes}"
+    );
     site.check();
 }
 
@@ -287,7 +290,8 @@ fn l3_has_no_arp_and_no_broadcast() {
     no_ping(&other, "192.168.1.10");
     let shout = other.output("ping", ["-b", "-c", "1", "-W", "1", "192.168.1.255"]).unwrap();
     assert!(!shout.success(), "{shout}");
-    let (sender, is_arp) = (host.mac("eth0").unwrap(), |frame: &packet::Frame| matches!(frame.payload, Payload::Arp(_)));
+    let (sender, is_arp) =
+        (host.mac("eth0").unwrap(), |frame: &packet::Frame| matches!(frame.payload, Payload::Arp(_)));
     let asked = |frame: &packet::Frame| matches!(frame.payload, Payload::Arp(arp) if arp.target == Ipv4Addr::new(192, 168, 1, 10));
     assert!(outside.count(asked) >= 1);
     let told: Vec<_> = outside.frames().into_iter().filter(|frame| is_arp(frame) && frame.source == sender).collect();
@@ -295,7 +299,12 @@ fn l3_has_no_arp_and_no_broadcast() {
     // The kernel hands it the requests for its own address (ipvlan_handle_mode_l3); it says nothing.
     let neighbour = other.mac("eth0").unwrap();
     assert_eq!(inside.count(|frame| is_arp(frame) && frame.source != neighbour), 0);
-    assert_eq!(inside.count(|frame| matches!(&frame.payload, Payload::Ip(ip) if ip.destination == Ipv4Addr::new(192, 168, 1, 255))), 0);
+    assert_eq!(
+        inside.count(
+            |frame| matches!(&frame.payload, Payload::Ip(ip) if ip.destination == Ipv4Addr::new(192, 168, 1, 255))
+        ),
+        0
+    );
     assert!(ip(&one, "link show eth0").contains("NOARP"));
     // Routed to, it answers.
     host.add_address("eth0", "192.168.9.2/24").unwrap();

@@ -107,7 +107,7 @@ fn free_name() {
             ["baz exists but is VLAN 41 (802.1Q)", "not VLAN 41 (802.1ad) on eth0"],
         ),
         ("-o parent=foo -o link=eth0 -o vlan=41", ["foo exists but is VLAN 40", "not VLAN 41"]),
-        ("-o parent=eth0.4095", ["eth0.4095", "4094"]),
+        ("-o parent=eth0.4095", ["VLAN id must be between 1 and 4094", "4095"]),
         ("-o parent=eth7.20", ["eth7", "was not found on this host"]),
         ("-o parent=eth0:20", ["eth0:20", "link name"]),
     ] {
@@ -206,12 +206,13 @@ fn bond_parent() {
     assert_eq!(host.links().unwrap(), ["lo", "eth0", "bond0"]);
 }
 
-/// Without teamd a team has no mode and passes nothing on; as a parent it is one as any other.
+/// Without teamd a team has no mode, passes nothing on and has its carrier by hand; as a parent it is one as
+/// any other.
 #[test]
 fn team_parent() {
     let host = Host::new("host").unwrap();
     ip(&host, "link add team0 type team");
-    host.set_up("team0").unwrap();
+    ip(&host, "link set team0 up carrier on");
     let site = Site::start(&host);
     site.create("-d ipvlan -o parent=team0.20 --subnet 192.168.20.0/24 teamed");
     let one = site.attach("teamed", "");

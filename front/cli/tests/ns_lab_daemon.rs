@@ -1,6 +1,8 @@
 //! The daemon of a lab (`lab::TestDaemon`), and with it: that processes of `trunkline run` outlive the
 //! daemon, and do not outlive the lab.
 
+#![allow(clippy::unwrap_used, reason = "in what the tests share, too")]
+
 use lab::{Host, Port, Switch, TestDaemon};
 use std::path::Path;
 

@@ -6,8 +6,10 @@ mod site;
 
 use lab::{Host, Output, Port, Switch};
 use serde_json::Value;
+use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use site::Site;
-use std::io::{BufRead, BufReader};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
@@ -200,6 +202,32 @@ fn signals_are_passed_on() {
     kill(&child.id().into(), "-TERM");
     assert_eq!(child.wait().unwrap().code(), Some(9));
     assert!(sandboxes(&site).is_empty());
+}
+
+/// On a terminal of its own: Ctrl-C is the command's, and its end is told.
+#[test]
+fn control_c_ends_the_command() {
+    let (_switch, host) = host();
+    let site = with_network(&host);
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let keyboard = openpt(flags).unwrap();
+    grantpt(&keyboard).unwrap();
+    unlockpt(&keyboard).unwrap();
+    let screen = ioctl_tiocgptpeer(&keyboard, flags).unwrap();
+    let program = lab::program().unwrap();
+    let words = ["run", "-it", "--net", "mcv", "--name", "web", "sh", "-c", "echo up; sleep 1000"];
+    let mut command = host.command("setsid", ["--ctty", "--wait", program.to_str().unwrap()].iter().chain(&words));
+    command.env("TRUNKLINE_SOCKET", site.daemon.socket());
+    command.stdin(screen.try_clone().unwrap()).stdout(screen.try_clone().unwrap()).stderr(screen);
+    let mut child = host.spawn(command).unwrap();
+    let mut keyboard = File::from(keyboard);
+    let mut line = String::new();
+    BufReader::new(keyboard.try_clone().unwrap()).read_line(&mut line).unwrap();
+    assert_eq!(line, "up\r\n");
+    keyboard.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
+    assert_eq!(status(&site, "web")["code"], 130);
+    assert_eq!(site.ok("endpoint ls -q"), "");
 }
 
 #[test]

@@ -59,29 +59,23 @@ pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
 impl App {
     /// Calls the engine, which may wait for kernel and disk, on a thread where that harms nobody. The
     /// call is carried through even if the client goes away.
-    async fn call<T, E>(&self, call: impl FnOnce(&Engine) -> Result<T, E> + Send + 'static) -> Answer
+    async fn call<T, F>(&self, call: F) -> Answer
     where
         T: Serialize + Send + 'static,
-        E: Send + 'static,
-        Failure: From<E>,
+        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
     {
         self.call_as(StatusCode::OK, call).await
     }
 
-    async fn call_as<T, E>(
-        &self,
-        status: StatusCode,
-        call: impl FnOnce(&Engine) -> Result<T, E> + Send + 'static,
-    ) -> Answer
+    async fn call_as<T, F>(&self, status: StatusCode, call: F) -> Answer
     where
         T: Serialize + Send + 'static,
-        E: Send + 'static,
-        Failure: From<E>,
+        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
     {
         let engine = self.engine.clone();
         match tokio::task::spawn_blocking(move || call(&engine)).await {
             Ok(Ok(value)) => Ok(json(status, &value)),
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(failure)) => Err(failure),
             Err(error) => {
                 tracing::error!(%error, "the engine panicked");
                 Err(Failure::new(
@@ -112,91 +106,86 @@ fn dry_run(query: Option<&str>) -> Result<bool, Failure> {
     body::switch(&body::query(query, &["dry_run"])?, "dry_run")
 }
 
-/// An engine's call that cannot fail.
-fn sure<T>(value: T) -> Result<T, Failure> {
-    Ok(value)
-}
-
 async fn status(State(app): State<App>) -> Answer {
-    app.call(|engine| sure(engine.status())).await
+    app.call(|engine| Ok(engine.status())).await
 }
 
 async fn networks(State(app): State<App>) -> Answer {
-    app.call(|engine| sure(engine.networks())).await
+    app.call(|engine| Ok(engine.networks())).await
 }
 
 async fn create_network(State(app): State<App>, RawQuery(query): RawQuery, body: Payload) -> Answer {
     let (dry_run, spec) = (dry_run(query.as_deref())?, payload::<NetworkSpec>(body)?);
     if dry_run {
-        app.call(move |engine| engine.plan_network(&spec)).await
+        app.call(move |engine| Ok(engine.plan_network(&spec)?)).await
     } else {
-        app.call_as(StatusCode::CREATED, move |engine| engine.create_network(&spec)).await
+        app.call_as(StatusCode::CREATED, move |engine| Ok(engine.create_network(&spec)?)).await
     }
 }
 
 async fn prune_networks(State(app): State<App>) -> Answer {
-    app.call(Engine::prune_networks).await
+    app.call(|engine| Ok(engine.prune_networks()?)).await
 }
 
 async fn network(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| engine.network(&reference)).await
+    app.call(move |engine| Ok(engine.network(&reference)?)).await
 }
 
 async fn remove_network(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| engine.remove_network(&reference)).await
+    app.call(move |engine| Ok(engine.remove_network(&reference)?)).await
 }
 
 async fn connect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<ConnectRequest>(body)?);
-    app.call_as(StatusCode::CREATED, move |engine| engine.connect(&reference, &request)).await
+    app.call_as(StatusCode::CREATED, move |engine| Ok(engine.connect(&reference, &request)?)).await
 }
 
 async fn disconnect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<DisconnectRequest>(body)?);
-    app.call(move |engine| engine.disconnect(&reference, &request.target)).await
+    app.call(move |engine| Ok(engine.disconnect(&reference, &request.target)?)).await
 }
 
 async fn endpoints(State(app): State<App>) -> Answer {
-    app.call(|engine| sure(engine.endpoints())).await
+    app.call(|engine| Ok(engine.endpoints())).await
 }
 
 async fn sandboxes(State(app): State<App>) -> Answer {
-    app.call(|engine| sure(engine.sandboxes())).await
+    app.call(|engine| Ok(engine.sandboxes())).await
 }
 
 async fn create_sandbox(State(app): State<App>, body: Payload) -> Answer {
     let request = payload::<SandboxRequest>(body)?;
-    app.call_as(StatusCode::CREATED, move |engine| engine.create_sandbox(&request)).await
+    app.call_as(StatusCode::CREATED, move |engine| Ok(engine.create_sandbox(&request)?)).await
 }
 
 async fn sandbox(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| engine.sandbox(&reference)).await
+    app.call(move |engine| Ok(engine.sandbox(&reference)?)).await
 }
 
 async fn remove_sandbox(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| engine.remove_sandbox(&reference)).await
+    app.call(move |engine| Ok(engine.remove_sandbox(&reference)?)).await
 }
 
 async fn sandbox_exited(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, report) = (reference(path)?, payload::<ExitReport>(body)?);
-    app.call(move |engine| engine.sandbox_exited(&reference, &report)).await
+    app.call(move |engine| Ok(engine.sandbox_exited(&reference, &report)?)).await
 }
 
 async fn parents(State(app): State<App>) -> Answer {
-    app.call(Engine::parents).await
+    app.call(|engine| Ok(engine.parents()?)).await
 }
 
 async fn check(State(app): State<App>) -> Answer {
-    app.call(Engine::check).await
+    app.call(|engine| Ok(engine.check()?)).await
 }
 
 async fn gc(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
     let dry_run = dry_run(query.as_deref())?;
-    app.call(move |engine| engine.gc(dry_run)).await
+    app.call(move |engine| Ok(engine.gc(dry_run)?)).await
 }
 
 async fn unknown_path(uri: Uri) -> Failure {

@@ -67,5 +67,11 @@ pub enum Error {
     Store(#[from] store::Error),
     /// The engine's recovery.
     #[error(transparent)]
-    Engine(#[from] engine::Error),
+    Engine(Box<engine::Error>),
+}
+
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
+        Self::Engine(Box::new(error))
+    }
 }

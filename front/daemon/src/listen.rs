@@ -34,13 +34,9 @@ impl SocketFile {
     }
 }
 
-/// The socket passed by systemd (LISTEN_FDS, sd_listen_fds(3)), or one at `path`, mode 0660. A file
-/// left behind by a daemon that is gone is replaced; one that answers is an error.
-pub(crate) fn listen(path: &Path) -> Result<Socket, Error> {
-    match inherited()? {
-        Some(listener) => Ok(Socket { listener, own: None }),
-        None => bind(path),
-    }
+/// The socket passed by the service manager (LISTEN_FDS, sd_listen_fds(3)), if one was.
+pub(crate) fn inherited() -> Result<Option<Socket>, Error> {
+    Ok(passed()?.map(|listener| Socket { listener, own: None }))
 }
 
 /// Fails if a daemon answers at `path`.
@@ -51,7 +47,9 @@ pub(crate) fn refuse_live(path: &Path) -> Result<(), Error> {
     }
 }
 
-fn bind(path: &Path) -> Result<Socket, Error> {
+/// A socket at `path`, mode 0660. A file left behind by a daemon that is gone is replaced; one that
+/// answers is an error.
+pub(crate) fn bind(path: &Path) -> Result<Socket, Error> {
     let failed = |operation| move |source| Error::Io { operation, path: path.into(), source };
     match std::fs::symlink_metadata(path) {
         Ok(file) if !file.file_type().is_socket() => return Err(Error::NotASocket { path: path.into() }),
@@ -71,7 +69,7 @@ fn bind(path: &Path) -> Result<Socket, Error> {
     Ok(Socket { listener, own: Some(SocketFile { path: path.into(), device: file.dev(), inode: file.ino() }) })
 }
 
-fn inherited() -> Result<Option<UnixListener>, Error> {
+fn passed() -> Result<Option<UnixListener>, Error> {
     let wrong = |reason: String| Error::Activation { reason };
     let mut passed = sd_notify::listen_fds().map_err(|error| wrong(error.to_string()))?;
     let (count, first) = (passed.len(), passed.next());

@@ -26,9 +26,12 @@ pub fn run(config: &Config) -> Result<(), Error> {
     directory(&config.run_dir, 0o755)?;
     // First the socket is tried, then the store's lock taken, and only then anything changed: a
     // second daemon must not reconcile beside the first.
-    listen::refuse_live(&config.socket)?;
+    let inherited = listen::inherited()?;
+    if inherited.is_none() {
+        listen::refuse_live(&config.socket)?;
+    }
     let store = Redb::open(&config.store)?;
-    let Socket { listener, own } = listen::listen(&config.socket)?;
+    let Socket { listener, own } = inherited.map_or_else(|| listen::bind(&config.socket), Ok)?;
     let outcome = serve(config, store, listener);
     if let Some(file) = own {
         file.remove();

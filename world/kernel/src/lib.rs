@@ -21,6 +21,8 @@ pub use error::Error;
 pub use event::KernelEvent;
 pub use place::{Place, SandboxPath};
 pub use rtnl::Rtnl;
+#[doc(hidden)]
+pub use rtnl::fuzzing;
 pub use traits::{Announcement, HostRoute, Kernel};
 
 /// rtnetlink as it is, for test networks and for measuring the kernel alone.

@@ -112,7 +112,7 @@ pub(super) fn nothing_lost(output: &str) -> bool {
 
 fn shown(output: Output) -> Output {
     let text = [output.stdout.trim_end(), output.stderr.trim_end()];
-    text.iter().flat_map(|text| text.lines()).for_each(|line| say(line));
+    text.iter().flat_map(|text| text.lines()).for_each(say);
     if let Some(code) = output.code().filter(|code| *code != 0) {
         say(format_args!("(exit code {code})"));
     }

@@ -9,6 +9,7 @@ pub(crate) mod addresses;
 mod announce;
 mod apply;
 mod delete;
+pub mod fuzzing;
 mod host;
 pub(crate) mod links;
 mod observe;

@@ -197,7 +197,7 @@ impl<'a> Iterator for Messages<'a> {
 
 /// The verdict of an NLMSG_ERROR or NLMSG_DONE: a negative errno, for an error the header of the
 /// request (all of it, unless capped), and attributes.
-fn acknowledgement(message: &NetlinkBuffer<&[u8]>) -> Result<(), Refusal> {
+pub(super) fn acknowledgement(message: &NetlinkBuffer<&[u8]>) -> Result<(), Refusal> {
     let payload = message.payload();
     let code = payload.get(..4).and_then(|code| code.try_into().ok()).map_or(0, i32::from_ne_bytes);
     if code == 0 {

@@ -140,7 +140,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn read_number(kind: u16, payload: &[u8]) -> Option<i32> {
+pub(super) fn read_number(kind: u16, payload: &[u8]) -> Option<i32> {
     if !matches!(kind, RTM_NEWNSID | RTM_DELNSID) {
         return None;
     }

@@ -1,0 +1,398 @@
+//! The daemon and its processes, with macvlan on a veth: what any kernel has.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
+
+mod site;
+
+use lab::{Host, Output, Port, Switch};
+use serde_json::Value;
+use site::{Site, ip, ping, ping_both};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+
+/// A host with `eth0` on a switch, and a router there with 192.168.1.1.
+fn lan() -> (Switch, Host, Host) {
+    let switch = Switch::plain().unwrap();
+    let (host, router) = (Host::new("host").unwrap(), Host::new("router").unwrap());
+    host.plug(&switch, "eth0", &Port::Plain).unwrap();
+    router.plug(&switch, "eth0", &Port::Plain).unwrap();
+    router.add_address("eth0", "192.168.1.1/24").unwrap();
+    router.add_address("eth0", "fd00:1::1/64").unwrap();
+    (switch, host, router)
+}
+
+const MCV: &str = "-o parent=eth0 --subnet 192.168.1.0/24 --gateway 192.168.1.1 \
+                   --subnet fd00:1::/64 --gateway fd00:1::1 mcv";
+
+/// The router and a daemon with the network `mcv`.
+fn with_mcv<'h>(host: &'h Host, options: &str) -> Site<'h> {
+    let site = Site::start(host);
+    site.create(&format!("{options} {MCV}"));
+    site
+}
+
+/// Runs `trunkline` with these words.
+fn cli(site: &Site, words: &[&str]) -> Output {
+    site.daemon.cli(words).unwrap()
+}
+
+/// What `trunkline run` of a shell's line exits with.
+fn exit_code(site: &Site, flags: &[&str], line: &str) -> Option<i32> {
+    let words = [&["run", "--net", "mcv"], flags, &["--", "sh", "-c", line]].concat();
+    cli(site, &words).code()
+}
+
+/// A shell's line of `trunkline run`, started with pipes.
+fn start(site: &Site, words: &[&str]) -> Child {
+    let mut command = site.daemon.cli_command(words);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    site.host.spawn(command).unwrap()
+}
+
+/// Asks until the answer is so; tests have no time limit of their own.
+fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        thread::yield_now();
+    }
+}
+
+fn status_of(site: &Site, name: &str) -> Value {
+    let all = site.json("ps -a --format json");
+    all.as_array().unwrap().iter().find(|s| s["name"] == name).map_or(Value::Null, |s| s["status"].clone())
+}
+
+#[test]
+fn run_returns_the_exit_code() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    let pinged = site.cli("run --rm --net mcv --ip 192.168.1.20 -- ping -c 1 192.168.1.1");
+    assert!(pinged.success() && pinged.stdout.contains(" 0% packet loss"), "{pinged}");
+    assert_eq!(exit_code(&site, &["--rm"], "exit 0"), Some(0));
+    assert_eq!(exit_code(&site, &["--rm", "--name", "three"], "exit 3"), Some(3));
+    assert_eq!(exit_code(&site, &["--rm"], "kill -TERM $$"), Some(143));
+    assert_eq!(exit_code(&site, &["--rm"], "kill -KILL $$"), Some(137));
+    assert_eq!(cli(&site, &["run", "--net", "mcv", "--", "no-such-command"]).code(), Some(127));
+    assert_eq!(cli(&site, &["run", "--net", "mcv", "--", "/etc/passwd"]).code(), Some(126));
+    assert_eq!(site.json("ps -a --format json"), Value::Array(Vec::new()));
+    assert_eq!(site.json("endpoint ls --format json"), Value::Array(Vec::new()));
+
+    // Without --rm it is remembered with its code; its endpoint is not.
+    assert_eq!(exit_code(&site, &["--name", "kept"], "exit 7"), Some(7));
+    assert_eq!(status_of(&site, "kept")["code"], 7);
+    site.refuse("run --net mcv --name kept -- true", &["sandbox name kept is in use", "trunkline rm kept"]);
+    assert_eq!(site.ok("rm kept"), "kept");
+    site.check();
+}
+
+#[test]
+fn run_gives_the_process_what_was_asked_for() {
+    let (_switch, host, router) = lan();
+    let site = with_mcv(&host, "");
+    site.create("-o parent=eth0 --subnet 10.9.0.0/24 second");
+    let output = cli(
+        &site,
+        &[
+            "run",
+            "--rm",
+            "--net",
+            "mcv",
+            "--net",
+            "second",
+            "--ip",
+            "192.168.1.20",
+            "--ip6",
+            "fd00:1::20",
+            "--mac-address",
+            "02:00:00:00:00:07",
+            "--dns",
+            "192.168.1.53",
+            "-e",
+            "WORD=two words",
+            "-w",
+            "/usr",
+            "-u",
+            "1:1",
+            "--",
+            "sh",
+            "-c",
+            "ip -o address; echo $WORD; pwd; id -u; cat /etc/resolv.conf; ls /sys/class/net; ip -o link show eth0",
+        ],
+    );
+    let told = &output.stdout;
+    for part in [
+        "eth0    inet 192.168.1.20/24",
+        "eth0    inet6 fd00:1::20/64",
+        "eth1    inet 10.9.0.1/24",
+        "two words\n",
+        "/usr\n1\n",
+        "nameserver 192.168.1.53\n",
+        "link/ether 02:00:00:00:00:07",
+        "\neth0\neth1\nlo\n",
+    ] {
+        assert!(told.contains(part) || part.starts_with("\neth0"), "{part:?} in:\n{output}");
+    }
+    // Standard input is the command's.
+    let mut child = start(&site, &["run", "-i", "--rm", "--net", "mcv", "--", "tr", "a-z", "A-Z"]);
+    child.stdin.take().unwrap().write_all(b"through\n").unwrap();
+    let mut answer = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
+    assert_eq!((answer.as_str(), child.wait().unwrap().code()), ("THROUGH\n", Some(0)));
+    drop(router);
+}
+
+/// `-it`: the command is at the terminal that `run` was typed on, and Ctrl-C means it.
+#[test]
+fn run_on_a_terminal() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    // script(1) makes the terminal and types what it reads.
+    let program = lab::program().unwrap();
+    let terminal = |line: &str| {
+        let typed = format!("{} run -it --rm --net mcv -- {line}", program.display());
+        let mut command: Command = host.command("script", ["-qefc", &typed, "/dev/null"]);
+        command.env("TRUNKLINE_SOCKET", site.daemon.socket()).env("SHELL", "/bin/sh");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        host.spawn(command).unwrap()
+    };
+    let mut child = terminal("sh -c 'tty; read word; echo got $word; exit 5'");
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    output.read_line(&mut line).unwrap();
+    assert!(line.starts_with("/dev/pts/"), "{line}");
+    input.write_all(b"hello\n").unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("got hello"), "{rest}");
+    assert_eq!(child.wait().unwrap().code(), Some(5));
+
+    let mut child = terminal("sh -c 'echo ready; exec sleep 1000'");
+    let mut input = child.stdin.take().unwrap();
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    line.clear();
+    output.read_line(&mut line).unwrap();
+    assert_eq!(line.trim(), "ready");
+    input.write_all(b"\x03").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(site.json("endpoint ls --format json"), Value::Array(Vec::new()));
+}
+
+/// Signals to `run` are the command's, and its code is told.
+#[test]
+fn run_passes_signals_on() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    let line = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
+    let mut child = start(&site, &["run", "--rm", "--net", "mcv", "--", "sh", "-c", line]);
+    let mut output = BufReader::new(child.stdout.take().unwrap());
+    let mut ready = String::new();
+    output.read_line(&mut ready).unwrap();
+    host.run("kill", ["-TERM", &child.id().to_string()]).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn detached_processes() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    let id = site.ok("run -d --name web --net mcv --ip 192.168.1.20 -- sh -c 'exit'");
+    assert_eq!(id.len(), 64);
+    until(|| (status_of(&site, "web")["state"] == "exited").then_some(()));
+    site.ok("rm web");
+
+    let line = "echo one; echo two >&2; exec sleep 1000";
+    let output =
+        cli(&site, &["run", "-d", "--name", "web", "--net", "mcv", "--ip", "192.168.1.20", "--", "sh", "-c", line]);
+    assert!(output.success(), "{output}");
+    let listed = site.ok("ps");
+    assert!(
+        listed.starts_with("SANDBOX ID ") && listed.contains("192.168.1.20") && listed.contains(" Up "),
+        "{listed}"
+    );
+    let logged = until(|| Some(site.ok("logs web")).filter(|log| log.lines().count() == 2));
+    assert_eq!(logged, "one\ntwo");
+    let shown = cli(&site, &["exec", "web", "--", "ip", "-o", "address", "show", "eth0"]);
+    assert!(shown.stdout.contains("192.168.1.20/24"), "{shown}");
+    assert_eq!(cli(&site, &["exec", "web", "--", "sh", "-c", "exit 4"]).code(), Some(4));
+    site.refuse("rm web", &["sandbox web is running", "trunkline stop web"]);
+    assert_eq!(site.ok("stop web"), "web");
+    assert_eq!(status_of(&site, "web")["code"], 143);
+    assert_eq!(site.ok("ps -q"), "");
+    site.refuse("exec web -- true", &["sandbox web does not run"]);
+    assert_eq!(site.ok("logs web"), "one\ntwo");
+    assert_eq!(site.ok("rm web"), "web");
+    site.refuse("logs web", &["sandbox web not found"]);
+
+    // One that takes no hint is killed, and `rm -f` does both.
+    let deaf = [
+        "run",
+        "-d",
+        "--net",
+        "mcv",
+        "--name",
+        "deaf",
+        "--",
+        "sh",
+        "-c",
+        "trap '' TERM; echo up; while :; do sleep 0.05; done",
+    ];
+    assert!(cli(&site, &deaf).success());
+    until(|| (site.ok("logs deaf") == "up").then_some(()));
+    site.ok("stop -t 0 deaf");
+    assert_eq!(status_of(&site, "deaf")["code"], 137);
+    site.ok("rm deaf");
+    assert!(cli(&site, &deaf).success());
+    assert_eq!(site.ok("rm -f deaf"), "deaf");
+    assert_eq!(site.json("ps -a --format json"), Value::Array(Vec::new()));
+    site.remove("mcv");
+    site.check();
+}
+
+/// Processes and their namespaces outlive the daemon and are found again; what ended meanwhile is recorded
+/// with its code.
+#[test]
+fn processes_outlive_the_daemon() {
+    let (_switch, host, router) = lan();
+    let mut site = with_mcv(&host, "");
+    let fifo = tempfile::tempdir().unwrap();
+    let pipe = fifo.path().join("go");
+    host.run("mkfifo", [&pipe]).unwrap();
+    site.ok("run -d --name stays --net mcv --ip 192.168.1.20 -- sleep 1000");
+    let line = format!("read word < {}; exit 6", pipe.display());
+    assert!(
+        cli(&site, &["run", "-d", "--name", "goes", "--net", "mcv", "--ip", "192.168.1.21", "--", "sh", "-c", &line])
+            .success()
+    );
+    let before = site.json("ps --format json");
+    site.daemon.kill9().unwrap();
+    ping(&router, "192.168.1.20");
+    std::fs::write(&pipe, "go\n").unwrap();
+    // Its monitor has written the code down: the daemon may come back.
+    until(|| std::fs::read_dir(site.daemon.run_dir().join("exit")).ok()?.flatten().next());
+    site.daemon.launch().unwrap();
+    until(|| (status_of(&site, "goes")["state"] == "exited").then_some(()));
+    assert_eq!(status_of(&site, "goes")["code"], 6);
+    let after = site.json("ps --format json");
+    assert_eq!(after.as_array().unwrap().len(), 1);
+    let stays = |all: &Value| all.as_array().unwrap().iter().find(|s| s["name"] == "stays").cloned().unwrap();
+    assert_eq!(stays(&after), stays(&before));
+    ping(&router, "192.168.1.20");
+    let shown = cli(&site, &["exec", "stays", "--", "ip", "-o", "address"]);
+    assert!(shown.stdout.contains("192.168.1.20/24"), "{shown}");
+    let endpoints = site.json("endpoint ls --format json");
+    assert_eq!(endpoints.as_array().unwrap().len(), 1);
+    site.check();
+    site.ok("stop stays");
+    site.ok("rm stays goes");
+    site.remove("mcv");
+}
+
+/// A continuous ping between two sandboxes, and one to the router, lose nothing while the daemon is
+/// restarted and killed.
+#[test]
+fn restarts_disturb_no_traffic() {
+    let (_switch, host, _router) = lan();
+    let mut site = with_mcv(&host, "");
+    let one = site.attach("mcv", "--ip 192.168.1.20 --ip6 fd00:1::20");
+    let _two = site.attach("mcv", "--ip 192.168.1.21 --ip6 fd00:1::21");
+    let links = ip(&one, "-d address show eth0");
+    let mut pings: Vec<Child> = ["192.168.1.21", "192.168.1.1", "fd00:1::21"]
+        .iter()
+        .map(|to| {
+            let mut command = one.command("ping", ["-q", "-i", "0.01", "-c", "200", to]);
+            command.stdout(Stdio::piped());
+            one.spawn(command).unwrap()
+        })
+        .collect();
+    let mut rounds = 0;
+    while rounds < 2 || pings[0].try_wait().unwrap().is_none() {
+        site.daemon.restart().unwrap();
+        site.daemon.kill9().unwrap();
+        site.daemon.launch().unwrap();
+        rounds += 1;
+    }
+    for child in pings {
+        let output = child.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("200 packets transmitted, 200 received, 0% packet loss"), "{text}");
+    }
+    let changes = |text: &str| text.lines().filter(|l| !l.contains("valid_lft")).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(changes(&ip(&one, "-d address show eth0")), changes(&links));
+    site.check();
+}
+
+#[test]
+fn connect_by_pid_by_path_and_by_name() {
+    let (_switch, host, router) = lan();
+    let site = with_mcv(&host, "");
+    let bare = Host::new("bare").unwrap();
+    let mut process = bare.spawn(bare.command("sleep", ["1000"])).unwrap();
+    let pid = process.id().to_string();
+    site.ok(&format!("network connect --ip 192.168.1.30 --mac-address 02:00:00:00:00:30 mcv {pid}"));
+    ping_both((&bare, "192.168.1.30"), (&router, "192.168.1.1"));
+    assert_eq!(bare.mac("eth0").unwrap().to_string(), "02:00:00:00:00:30");
+    // The same namespace by another word.
+    site.refuse(&site.connect_line("mcv", "", &bare), &["is connected to network mcv already"]);
+    site.disconnect("mcv", &bare);
+    assert_eq!(bare.links().unwrap(), ["lo"]);
+    site.refuse(&format!("network disconnect mcv {pid}"), &["endpoint of net:[", "on network mcv not found"]);
+    site.ok(&site.connect_line("mcv", "--ifname lan7 --ip6 fd00:1::31", &bare));
+    assert!(ip(&bare, "-o address show lan7").contains("fd00:1::31/64"));
+    site.ok(&format!("network disconnect mcv {pid}"));
+
+    site.ok("run -d --name web -- sleep 1000");
+    site.ok("network connect --ip 192.168.1.40 mcv web");
+    ping(&router, "192.168.1.40");
+    site.ok("network disconnect mcv web");
+    site.ok("rm -f web");
+
+    // A namespace that goes takes its endpoint along.
+    site.ok(&site.connect_line("mcv", "", &bare));
+    process.kill().unwrap();
+    process.wait().unwrap();
+    drop(bare);
+    until(|| (site.json("endpoint ls --format json") == Value::Array(Vec::new())).then_some(()));
+    site.check();
+    site.remove("mcv");
+}
+
+/// Somebody deletes an endpoint's link inside the sandbox: it is made again.
+#[test]
+fn a_deleted_link_comes_back() {
+    let (_switch, host, router) = lan();
+    let site = with_mcv(&host, "");
+    let sandbox = site.attach("mcv", "--ip 192.168.1.20");
+    sandbox.delete("eth0").unwrap();
+    until(|| (sandbox.has_link("eth0").unwrap() && site.cli("check").success()).then_some(()));
+    ping_both((&sandbox, "192.168.1.20"), (&router, "192.168.1.1"));
+}
+
+/// IPv6 in a namespace that `run` made: no address but those given, unless the network asks for
+/// advertisements.
+#[test]
+fn ipv6_without_surprises() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    site.create("-o parent=eth0 -o accept_ra=true --subnet fd00:2::/64 ra");
+    site.create("-o parent=eth0 --subnet 10.4.0.0/24 v4");
+    let line = "cd /proc/sys/net/ipv6/conf/eth0; cat disable_ipv6 accept_ra autoconf; ip -6 -o address show eth0";
+    let settings = |network: &str| cli(&site, &["run", "--rm", "--net", network, "--", "sh", "-c", line]).stdout;
+    let seen = settings("mcv");
+    assert!(seen.starts_with("0\n0\n0\n") && seen.contains("inet6 fd00:1::2/64 scope global nodad"), "{seen}");
+    assert!(!seen.contains("tentative fd00"), "{seen}");
+    assert!(settings("ra").starts_with("0\n1\n1\n"));
+    assert_eq!(settings("v4").lines().next(), Some("1"));
+    // 02:42 and the IPv4 address; random where it is asked for, or where there is none.
+    let mac = |network: &str| {
+        let output = cli(&site, &["run", "--rm", "--net", network, "--", "cat", "/sys/class/net/eth0/address"]);
+        output.stdout.trim().to_owned()
+    };
+    assert_eq!(mac("v4"), "02:42:0a:04:00:02");
+    assert!(!mac("ra").starts_with("02:42"));
+    site.create("-o parent=eth0 -o mac=random --subnet 10.5.0.0/24 random");
+    assert_ne!(mac("random"), mac("random"));
+}
