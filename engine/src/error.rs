@@ -23,10 +23,10 @@ pub enum Kind {
 pub enum Error {
     /// The request itself.
     #[error(transparent)]
-    Model(#[from] model::Error),
+    Model(Box<model::Error>),
     /// A network that the drivers refuse.
     #[error(transparent)]
-    Plan(#[from] plan::Error),
+    Plan(Box<plan::Error>),
     /// Addresses.
     #[error("network {network}: {source}")]
     Ipam {
@@ -34,7 +34,7 @@ pub enum Error {
         network: String,
         /// The address plan's reason.
         #[source]
-        source: ipam::Error,
+        source: Box<ipam::Error>,
     },
     /// The kernel.
     #[error("{operation} {object}: {source}")]
@@ -45,7 +45,7 @@ pub enum Error {
         object: String,
         /// The kernel's reason.
         #[source]
-        source: kernel::Error,
+        source: Box<kernel::Error>,
     },
     /// The store.
     #[error("{operation} {object}: {source}")]
@@ -56,7 +56,7 @@ pub enum Error {
         object: String,
         /// The store's reason.
         #[source]
-        source: store::Error,
+        source: Box<store::Error>,
     },
     /// A record in the store that this program can't read.
     #[error("record {key} in the store cannot be read: {reason}")]
@@ -107,9 +107,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Model(_) | Self::Invalid(_) | Self::Ambiguous { .. } => Kind::Invalid,
-            Self::Plan(plan::Error::ParentTaken { .. }) | Self::Conflict(_) => Kind::Conflict,
+            Self::Conflict(_) => Kind::Conflict,
+            Self::Plan(refused) if matches!(**refused, plan::Error::ParentTaken { .. }) => Kind::Conflict,
             Self::Plan(_) => Kind::Invalid,
-            Self::Ipam { source, .. } => match source {
+            Self::Ipam { source, .. } => match **source {
                 ipam::Error::InUse { .. } | ipam::Error::Overlap { .. } | ipam::Error::SameRange { .. } => {
                     Kind::Conflict
                 }
@@ -126,16 +127,28 @@ impl Error {
 
     pub(crate) fn kernel(operation: &'static str, object: impl ToString) -> impl FnOnce(kernel::Error) -> Self {
         let object = object.to_string();
-        move |source| Self::Kernel { operation, object, source }
+        move |source| Self::Kernel { operation, object, source: Box::new(source) }
     }
 
     pub(crate) fn store(operation: &'static str, object: impl ToString) -> impl FnOnce(store::Error) -> Self {
         let object = object.to_string();
-        move |source| Self::Store { operation, object, source }
+        move |source| Self::Store { operation, object, source: Box::new(source) }
     }
 
     pub(crate) fn ipam(network: impl ToString) -> impl FnOnce(ipam::Error) -> Self {
         let network = network.to_string();
-        move |source| Self::Ipam { network, source }
+        move |source| Self::Ipam { network, source: Box::new(source) }
+    }
+}
+
+impl From<model::Error> for Error {
+    fn from(error: model::Error) -> Self {
+        Self::Model(Box::new(error))
+    }
+}
+
+impl From<plan::Error> for Error {
+    fn from(error: plan::Error) -> Self {
+        Self::Plan(Box::new(error))
     }
 }

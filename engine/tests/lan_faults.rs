@@ -1,5 +1,7 @@
 //! A fault at every kernel and store step of every operation, on the real kernel: macvlan on a QinQ trunk that it provisions.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod rig;
 
 use kernel::{Kernel, Rtnl, SandboxPath};

@@ -1,6 +1,8 @@
 //! Networks and their parents, after moby's integration tests (TestDockerNetworkMacvlan, -Ipvlan), on the
 //! fake kernel.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod rig;
 
 use ipnet::IpNet;

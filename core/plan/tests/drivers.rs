@@ -1,5 +1,7 @@
 //! What the drivers plan, refuse and print.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use model::{
     Attachment, Endpoint, EndpointInterface, LinkName, NamespaceId, Network, NetworkId, NetworkSpec, Parent,
     ProvisionedKind, ProvisionedLink, Timestamp,

@@ -154,8 +154,8 @@ fn strike<K: Kernel + 'static>(
 
     // It goes on from there, to a host as it was.
     let next = if now == *after { at + 1 } else { at };
-    for later in next..OPERATIONS.len() {
-        world.run(later).unwrap_or_else(|error| panic!("{case}: then {}: {error}", OPERATIONS[later]));
+    for (later, name) in OPERATIONS.iter().enumerate().skip(next) {
+        world.run(later).unwrap_or_else(|error| panic!("{case}: then {name}: {error}"));
     }
     assert_eq!(picture(&world), pictures[0], "{case}");
 }
@@ -169,9 +169,9 @@ pub(crate) fn everywhere<K: Kernel + 'static>(world: impl Fn() -> World<K>) {
     };
     let pictures: Vec<Picture> = (0..=OPERATIONS.len()).map(expected).collect();
     assert_eq!(pictures.first(), pictures.last());
-    for at in 0..OPERATIONS.len() {
+    for (at, name) in OPERATIONS.iter().enumerate() {
         let (kernel, store) = steps(&world(), at);
-        assert!(kernel > 0 && store > 0, "{}", OPERATIONS[at]);
+        assert!(kernel > 0 && store > 0, "{name}");
         for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
             for step in 1..=usize::try_from(kernel).unwrap() {
                 strike(world(), at, Part::Kernel, fault, step, &pictures);

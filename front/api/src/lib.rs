@@ -7,6 +7,7 @@
 //! code, [`Blocking`] from everywhere else:
 //!
 //! ```no_run
+//! # use trunkline_api as api;
 //! let mut daemon = api::Blocking::connect(std::path::Path::new(api::DEFAULT_SOCKET))?;
 //! for network in daemon.send(&api::call::networks())? {
 //!     println!("{}", network.name);

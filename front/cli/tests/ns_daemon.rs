@@ -25,7 +25,7 @@ fn lan() -> (Switch, Host, Host) {
 const MCV: &str = "-o parent=eth0 --subnet 192.168.1.0/24 --gateway 192.168.1.1 \
                    --subnet fd00:1::/64 --gateway fd00:1::1 mcv";
 
-/// The router and a daemon with the network `mcv`.
+/// A daemon with the network `mcv`.
 fn with_mcv<'h>(host: &'h Host, options: &str) -> Site<'h> {
     let site = Site::start(host);
     site.create(&format!("{options} {MCV}"));
@@ -119,7 +119,7 @@ fn run_gives_the_process_what_was_asked_for() {
             "--",
             "sh",
             "-c",
-            "ip -o address; echo $WORD; pwd; id -u; cat /etc/resolv.conf; ls /sys/class/net; ip -o link show eth0",
+            "ip -o address; echo $WORD; pwd; id -u; cat /etc/resolv.conf; ls -d /sys/class/net/eth*; ip -o link show eth0",
         ],
     );
     let told = &output.stdout;
