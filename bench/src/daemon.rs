@@ -16,6 +16,9 @@ const ASK_AGAIN: Duration = Duration::from_millis(5);
 /// knows (include/asm-generic/param.h).
 const USER_HZ: u64 = 100;
 
+/// TMPFS_MAGIC of linux/magic.h.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+
 /// Where the program is when it is not told.
 pub(crate) fn program(told: Option<&Path>) -> Result<PathBuf, Error> {
     let beside = || Some(std::env::current_exe().ok()?.parent()?.join("trunkline"));
@@ -30,10 +33,19 @@ pub(crate) fn program(told: Option<&Path>) -> Result<PathBuf, Error> {
     )))
 }
 
+/// Where the run directory is made: on a tmpfs, as /run is on any Linux distribution that was booted.
+fn memory() -> PathBuf {
+    let tmpfs = |path: &&str| rustix::fs::statfs(*path).is_ok_and(|s| s.f_type as u64 == TMPFS_MAGIC);
+    ["/run", "/dev/shm"].into_iter().find(tmpfs).map_or_else(std::env::temp_dir, PathBuf::from)
+}
+
 /// A running daemon. Dropped, it is killed and its directory goes.
 pub(crate) struct Daemon {
     child: Child,
+    /// What outlives a reboot, and the log.
     directory: TempDir,
+    /// What does not.
+    volatile: TempDir,
 }
 
 impl Daemon {
@@ -43,6 +55,9 @@ impl Daemon {
         let prefix = "trunkline-bench-";
         let directory = tempfile::Builder::new().prefix(prefix).tempdir_in(base);
         let directory = directory.map_err(Error::io(format!("make a directory in {}", base.display())))?;
+        let volatile = memory();
+        let made = tempfile::Builder::new().prefix(prefix).tempdir_in(&volatile);
+        let volatile = made.map_err(Error::io(format!("make a directory in {}", volatile.display())))?;
         let log = directory.path().join("log");
         let log = File::create(&log).map_err(Error::io(format!("create {}", log.display())))?;
         let child = Command::new(program)
@@ -50,15 +65,15 @@ impl Daemon {
             .arg("--state-dir")
             .arg(directory.path().join("state"))
             .arg("--run-dir")
-            .arg(directory.path().join("run"))
+            .arg(volatile.path())
             .arg("--socket")
-            .arg(directory.path().join("socket"))
+            .arg(volatile.path().join("socket"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
             .map_err(Error::io(format!("start {}", program.display())))?;
-        let mut daemon = Self { child, directory };
+        let mut daemon = Self { child, directory, volatile };
         while daemon.ask().is_err() {
             if let Ok(Some(status)) = daemon.child.try_wait() {
                 return Err(Error::Program { command: "trunkline daemon".into(), reason: daemon.last_words(status) });
@@ -79,7 +94,7 @@ impl Daemon {
 
     /// Its socket.
     pub(crate) fn socket(&self) -> PathBuf {
-        self.directory.path().join("socket")
+        self.volatile.path().join("socket")
     }
 
     /// Connections to it.
@@ -91,12 +106,9 @@ impl Daemon {
         Ok(clients)
     }
 
-    /// Its processor time so far, user and system: fields 14 and 15 of `/proc/PID/stat`, clock ticks.
+    /// Its processor time so far, user and system.
     pub(crate) fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
-        // Counted after the command's closing parenthesis: the command itself may have blanks (proc(5)).
-        let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_ascii_whitespace();
-        ticks(fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
+        cpu_of(&self.child.id().to_string())
     }
 
     /// Ends it as a service manager does, and waits.
@@ -118,6 +130,19 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// This program's processor time so far, user and system.
+pub(crate) fn own_cpu() -> Duration {
+    cpu_of("self")
+}
+
+/// Fields 14 and 15 of `/proc/PID/stat`.
+fn cpu_of(process: &str) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // Counted after the command's closing parenthesis: the command itself may have blanks (proc(5)).
+    let fields = stat.rsplit_once(')').map(|(_, rest)| rest).unwrap_or_default().split_ascii_whitespace();
+    ticks(fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
 }
 
 /// The processor time that this machine has spent, on whatever: the first line of `/proc/stat` without

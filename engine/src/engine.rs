@@ -22,6 +22,8 @@ use store::Store;
 pub struct EngineConfig {
     /// For intents and exit codes; on a tmpfs, for both end with the boot.
     pub run_dir: PathBuf,
+    /// What the store is, for `status`.
+    pub store_name: String,
     /// How often everything is compared with the kernel, besides what its notifications tell.
     pub audit_every: Duration,
 }
@@ -29,7 +31,7 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// The usual intervals, and this run directory.
     pub fn new(run_dir: impl Into<PathBuf>) -> Self {
-        Self { run_dir: run_dir.into(), audit_every: Duration::from_secs(60) }
+        Self { run_dir: run_dir.into(), store_name: "redb".into(), audit_every: Duration::from_secs(60) }
     }
 }
 
@@ -40,6 +42,7 @@ pub struct Engine {
     pub(crate) runs: RunDir,
     pub(crate) reservations: Reservations,
     pub(crate) host: NamespaceId,
+    pub(crate) store_name: String,
     events: EventLog,
     state: Mutex<State>,
     stopping: AtomicBool,
@@ -60,6 +63,7 @@ impl Engine {
             state: Mutex::default(),
             stopping: AtomicBool::new(false),
             watcher: Mutex::default(),
+            store_name: config.store_name,
             host,
             kernel,
             store,

@@ -93,15 +93,20 @@ impl RunDir {
         Ok(found)
     }
 
+    /// Where a sandbox's monitor leaves the command's exit code.
+    pub(crate) fn exit_file(&self, sandbox: &SandboxId) -> PathBuf {
+        self.exits.join(sandbox.as_str())
+    }
+
     /// The exit code that a sandbox's monitor left, if it did.
     pub(crate) fn exit_code(&self, sandbox: &SandboxId) -> Option<i32> {
-        fs::read_to_string(self.exits.join(sandbox.as_str())).ok()?.trim().parse().ok()
+        fs::read_to_string(self.exit_file(sandbox)).ok()?.trim().parse().ok()
     }
 
     /// Forgets a sandbox's exit code.
     pub(crate) fn forget_exit(&self, sandbox: &SandboxId) {
         // A file left behind is found by nobody: identifiers are never used again.
-        let _ = fs::remove_file(self.exits.join(sandbox.as_str()));
+        let _ = fs::remove_file(self.exit_file(sandbox));
     }
 }
 

@@ -91,7 +91,10 @@ impl Engine {
         let _mine = self.reservations.take([sandbox.id.to_string()]);
         match self.state().sandboxes.get(&sandbox.id).map(|s| s.status.clone()) {
             Some(SandboxStatus::Running) => {}
-            // Its monitor and its namespace's end both tell.
+            // Its namespace's end was seen first; its monitor knows the code.
+            Some(SandboxStatus::Exited { code: None, at }) if code.is_some() => {
+                return self.record_end(sandbox, SandboxStatus::Exited { code, at });
+            }
             Some(ended) => return Ok(ended),
             None => return Err(Error::NotFound { object: "sandbox", name: sandbox.name.to_string(), hint: "" }),
         }
@@ -107,6 +110,10 @@ impl Engine {
             let _endpoint = self.reservations.take([id.to_string()]);
             self.detach(&id)?;
         }
+        self.record_end(sandbox, status)
+    }
+
+    fn record_end(&self, sandbox: &Sandbox, status: SandboxStatus) -> Result<SandboxStatus, Error> {
         let ended = Sandbox { status: status.clone(), ..sandbox.clone() };
         self.commit("record the end of sandbox", &sandbox.name, records::put_sandbox(&ended))?;
         self.state().sandboxes.insert(ended.id.clone(), ended);

@@ -13,6 +13,9 @@ impl Engine {
         let module = |(kind, module): &(&str, &str)| {
             let health = match self.kernel.supports(kind) {
                 Ok(()) => Health::Ready,
+                Err(error) if error.is_missing_module() => {
+                    Health::Degraded { reason: format!("not in this kernel: modprobe {module}") }
+                }
                 Err(error) => Health::Degraded { reason: error.to_string() },
             };
             ((*module).to_owned(), health)
@@ -34,7 +37,7 @@ impl Engine {
             .extend(state.endpoints.values().filter_map(|e| finding("endpoint", e.name.to_string(), e.id.as_str())));
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
-            store: "redb".into(),
+            store: self.store_name.clone(),
             networks: networks.len(),
             endpoints: state.endpoints.len(),
             sandboxes_running: state.sandboxes.values().filter(|s| s.status == SandboxStatus::Running).count(),

@@ -40,13 +40,30 @@ impl Engine {
         let mut all: Vec<&Sandbox> = state.sandboxes.values().collect();
         all.retain(|s| !state.unsettled.contains(s.id.as_str()));
         all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
-        all.into_iter().map(|s| sandbox(&state, s)).collect()
+        all.into_iter().map(|s| self.sandbox_view(&state, s)).collect()
     }
 
     /// A sandbox by name, identifier, or unique start of one.
     pub fn sandbox(&self, reference: &str) -> Result<SandboxView, Error> {
         let state = self.state();
-        Ok(sandbox(&state, state.sandbox(reference)?))
+        Ok(self.sandbox_view(&state, state.sandbox(reference)?))
+    }
+
+    fn sandbox_view(&self, state: &State, sandbox: &Sandbox) -> SandboxView {
+        let endpoints = state.endpoints_of_sandbox(&sandbox.id);
+        SandboxView {
+            id: sandbox.id.clone(),
+            name: sandbox.name.to_string(),
+            pid: sandbox.process.pid,
+            pid_started: sandbox.process.started,
+            namespace: sandbox.namespace.clone(),
+            command: sandbox.command.clone(),
+            log: sandbox.log.clone(),
+            exit_file: self.runs.exit_file(&sandbox.id),
+            status: sandbox.status.clone(),
+            endpoints: endpoints.into_iter().filter_map(|e| endpoint(state, e)).collect(),
+            created: sandbox.created,
+        }
     }
 }
 
@@ -105,19 +122,4 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
         health: health(state, endpoint.id.as_str()),
         created: endpoint.created,
     })
-}
-
-fn sandbox(state: &State, sandbox: &Sandbox) -> SandboxView {
-    SandboxView {
-        id: sandbox.id.clone(),
-        name: sandbox.name.to_string(),
-        pid: sandbox.process.pid,
-        pid_started: sandbox.process.started,
-        namespace: sandbox.namespace.clone(),
-        command: sandbox.command.clone(),
-        log: sandbox.log.clone(),
-        status: sandbox.status.clone(),
-        endpoints: state.endpoints_of_sandbox(&sandbox.id).into_iter().filter_map(|e| endpoint(state, e)).collect(),
-        created: sandbox.created,
-    }
 }

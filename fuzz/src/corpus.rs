@@ -4,7 +4,7 @@
 use crate::Error;
 use crate::outcome::hash;
 use crate::run::Failure;
-use crate::target::Target;
+use crate::targets::Target;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,8 +41,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>, Error> {
 pub fn keep(target: &Target, failure: &Failure) -> Result<PathBuf, Error> {
     let directory = Path::new(HOME).join("crashes");
     let path = directory.join(format!("{}-{:016x}", target.name, hash(failure.input.iter().copied())));
-    fs::create_dir_all(&directory)
-        .and_then(|()| fs::write(&path, &failure.input))
-        .map_err(|source| Error::File { operation: "write", path: path.clone(), source })?;
+    fs::create_dir_all(&directory).and_then(|()| fs::write(&path, &failure.input)).map_err(|source| Error::File {
+        operation: "write",
+        path: path.clone(),
+        source,
+    })?;
     Ok(path)
 }

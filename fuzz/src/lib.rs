@@ -1,7 +1,7 @@
 //! Fuzzing without a compiler of its own: every parser of Trunkline as a function of bytes, and a driver
 //! that changes known inputs and keeps those that lead to something new.
 //!
-//! - [`target`]: the functions. Each demands more than not to panic: what is read must be written the same,
+//! - [`targets`]: the functions. Each demands more than not to panic: what is read must be written the same,
 //!   what is refused must say so in one line.
 //! - [`mutate`]: new inputs out of old ones.
 //! - [`outcome`]: what a target tells of what it did.
@@ -17,7 +17,7 @@ pub mod mutate;
 pub mod outcome;
 pub mod random;
 pub mod run;
-pub mod target;
+pub mod targets;
 mod tree;
 
 pub use error::Error;

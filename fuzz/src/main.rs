@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use trunkline_fuzz::run::Failure;
-use trunkline_fuzz::target::{self, Target};
+use trunkline_fuzz::targets::{self, Target};
 use trunkline_fuzz::{Error, corpus, run};
 
 /// Fuzzes Trunkline's parsers.
@@ -41,11 +41,11 @@ fn main() -> ExitCode {
 
 fn start(args: &Args) -> Result<(), Error> {
     if args.list {
-        target::ALL.iter().for_each(|target| println!("{}", target.name));
+        targets::ALL.iter().for_each(|target| println!("{}", target.name));
         return Ok(());
     }
     let name = args.target.as_deref().ok_or(Error::NoTarget)?;
-    let target = target::named(name).ok_or_else(|| Error::Target { name: name.to_owned() })?;
+    let target = targets::named(name).ok_or_else(|| Error::Target { name: name.to_owned() })?;
     if args.files.is_empty() { search(target, args) } else { replay(target, &args.files) }
 }
 

@@ -1,7 +1,7 @@
 //! New inputs out of old ones.
 
 use crate::random::Random;
-use crate::target::{Format, Target};
+use crate::targets::{Format, Target};
 use crate::tree;
 
 /// Longest input made, in bytes.
@@ -9,8 +9,37 @@ pub const MAX: usize = 4096;
 
 /// Numbers at which parsers err: the ends of ranges, and what lies beside them.
 const NUMBERS: &[u32] = &[
-    0, 1, 2, 3, 4, 5, 8, 15, 16, 20, 31, 32, 33, 63, 64, 127, 128, 129, 255, 256, 4094, 4095, 4096, 32767, 32768,
-    65_535, 65_536, 0x7fff_ffff, 0x8000_0000, 0xffff_fffe, 0xffff_ffff,
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    8,
+    15,
+    16,
+    20,
+    31,
+    32,
+    33,
+    63,
+    64,
+    127,
+    128,
+    129,
+    255,
+    256,
+    4094,
+    4095,
+    4096,
+    32767,
+    32768,
+    65_535,
+    65_536,
+    0x7fff_ffff,
+    0x8000_0000,
+    0xffff_fffe,
+    0xffff_ffff,
 ];
 
 /// A change or a few of one of `corpus`; of nothing, if that is empty.

@@ -23,10 +23,15 @@ pub fn reached(what: impl Display) {
 /// Notes a refusal; and demands what every message of ours must be: one line.
 pub fn refused(error: impl Display) {
     let text = error.to_string();
+    one_line(&text);
+    reached(shape(&text));
+}
+
+/// Demands that a message is one line and drives no terminal.
+pub fn one_line(text: &str) {
     assert!(!text.trim().is_empty(), "a message without words");
     let control = text.chars().any(char::is_control);
     assert!(!control, "a message of more than one line, or with control characters: {text:?}");
-    reached(shape(&text));
 }
 
 /// A message without what is quoted in it, and without words with digits or `::`, which are addresses,

@@ -3,7 +3,7 @@
 use crate::mutate::mutate;
 use crate::outcome;
 use crate::random::Random;
-use crate::target::Target;
+use crate::targets::Target;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{catch_unwind, set_hook, take_hook};

@@ -1,7 +1,7 @@
 //! Changes of JSON documents that leave them well-formed.
 
 use crate::random::Random;
-use crate::target::Target;
+use crate::targets::Target;
 use serde_json::{Map, Value};
 
 /// `input` with some values changed; none if it is no JSON. `other` lends values if it is JSON too.

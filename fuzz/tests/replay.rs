@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
-use trunkline_fuzz::target::{ALL, Target};
+use trunkline_fuzz::targets::{ALL, Target};
 use trunkline_fuzz::{corpus, run};
 
 fn inputs(target: &Target) -> Vec<Vec<u8>> {
@@ -36,7 +36,7 @@ fn every_corpus_has_its_target() {
 #[test]
 fn no_change_of_the_corpus_fails() {
     for target in ALL {
-        let report = run::fuzz(target, &inputs(target), 1, |n| n < target.trial);
+        let start = std::time::Instant::now();let report = run::fuzz(target, &inputs(target), 1, |n| n < target.trial);eprintln!("T {} {:?}",target.name,start.elapsed());
         if let Some(failure) = report.failure {
             panic!("{}: {} for {:?}", target.name, failure.message, String::from_utf8_lossy(&failure.input));
         }
@@ -59,7 +59,7 @@ fn a_failure_is_found_and_made_small() {
         name: "fragile",
         run: |input| assert!(!input.windows(4).any(|part| part == b"eth0"), "it was in there"),
         words: &[b"eth0"],
-        format: trunkline_fuzz::target::Format::Text,
+        format: trunkline_fuzz::targets::Format::Text,
         trial: 0,
     };
     let report = run::fuzz(&FRAGILE, &[b"what may come before, and after".to_vec()], 3, |n| n < 10_000);

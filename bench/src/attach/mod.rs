@@ -135,6 +135,7 @@ fn table(figures: &[Figures], count: usize) -> String {
             times(f.detach_ratio),
         ]
     }));
-    let head = format!("macvlan on a veth parent, {count} times each, in turns; ratio: the median over ours by API\n\n");
+    let head =
+        format!("macvlan on a veth parent, {count} times each, in turns; ratio: the median over ours by API\n\n");
     head + &render(&rows)
 }

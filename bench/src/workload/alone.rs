@@ -1,17 +1,21 @@
 //! One attach with nothing else going on, and what a durable commit costs here.
 
+use super::floor::Scene;
 use super::spec::Workload;
+use crate::Error;
 use crate::daemon::Daemon;
+use crate::raw::Hand;
 use crate::stats::Quantiles;
-use crate::{Error, host};
-use api::call;
+use api::{Client, call};
+use lab::Sandbox;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use store::{Redb, Store, Txn};
+use tempfile::TempDir;
 
 /// Attaches, one after another.
 const COUNT: usize = 100;
@@ -19,17 +23,31 @@ const COUNT: usize = 100;
 /// The size of an endpoint's record with its claim, in bytes.
 const RECORD: usize = 700;
 
-/// A single client's calls, one after another.
+/// One thing at a time, each in turn: all of them under the same load of the machine.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Alone {
-    /// `connect`.
+    /// A single client's `connect`.
     pub(crate) attach: Quantiles,
-    /// `disconnect`.
+    /// A single client's `disconnect`.
     pub(crate) detach: Quantiles,
+    /// The floor's making of such an endpoint.
+    pub(crate) floor_attach: Quantiles,
+    /// The floor's DELLINK.
+    pub(crate) floor_detach: Quantiles,
+    /// The store's own commit of an endpoint's record and claim.
+    pub(crate) store_commit: Quantiles,
+    /// The same number of bytes appended to a file, and fdatasync.
+    pub(crate) fdatasync: Quantiles,
 }
 
-/// Attaches fresh sandboxes to the workload's first network on a parent that is there before.
-pub(crate) async fn measure(workload: &Workload, daemon: &Daemon) -> Result<Alone, Error> {
+/// Attaches fresh sandboxes to the workload's first network on a parent that is there before; in turn
+/// with each, the floor and durable writes in `base`.
+pub(super) async fn measure(
+    workload: &Workload,
+    daemon: &Daemon,
+    scene: &Scene<'_>,
+    base: &Path,
+) -> Result<Alone, Error> {
     let given = |parent: &String| workload.given.contains(parent) || workload.manual.iter().any(|l| l.name == *parent);
     let network = workload.networks.iter().find(|n| n.options.get("parent").is_some_and(given));
     let network = network.ok_or_else(|| Error::Wrong("no network is on a parent that is there before".into()))?;
@@ -37,50 +55,68 @@ pub(crate) async fn measure(workload: &Workload, daemon: &Daemon) -> Result<Alon
     let [client] = clients.as_mut_slice() else { return Err(Error::Wrong("there is no client".into())) };
     let create = call::create_network(network);
     client.send(&create).await.map_err(Error::api(&create))?;
-    let (mut attach, mut detach) = (Vec::new(), Vec::new());
-    for sandbox in &host::sandboxes(COUNT)? {
-        let target = Target::Path(sandbox.path());
-        let endpoint = EndpointSpec { network: network.name.clone(), ..EndpointSpec::default() };
-        let connect = call::connect(&network.name, &ConnectRequest { target: target.clone(), endpoint });
-        let begin = Instant::now();
-        client.send(&connect).await.map_err(Error::api(&connect))?;
-        attach.push(begin.elapsed());
-        let disconnect = call::disconnect(&network.name, &DisconnectRequest { target });
-        let begin = Instant::now();
-        client.send(&disconnect).await.map_err(Error::api(&disconnect))?;
-        detach.push(begin.elapsed());
+    let (mut hand, mut disk) = (Hand::new()?, Disk::new(base)?);
+    let mut times: [Vec<Duration>; 6] = Default::default();
+    for n in 0..COUNT {
+        let sandbox = Sandbox::new()?;
+        let attach = connect(client, &network.name, &sandbox).await?;
+        let detach = disconnect(client, &network.name, &sandbox).await?;
+        let floor = scene.one(&mut hand, &Sandbox::new()?)?;
+        let writes = disk.write(n)?;
+        for (times, time) in times.iter_mut().zip([attach, detach, floor.0, floor.1, writes.0, writes.1]) {
+            times.push(time);
+        }
     }
     let remove = call::remove_network(&network.name);
     client.send(&remove).await.map_err(Error::api(&remove))?;
-    Ok(Alone { attach: Quantiles::of(attach), detach: Quantiles::of(detach) })
+    let [attach, detach, floor_attach, floor_detach, store_commit, fdatasync] = times.map(Quantiles::of);
+    Ok(Alone { attach, detach, floor_attach, floor_detach, store_commit, fdatasync })
 }
 
-/// What it costs to make something durable, one after another.
-#[derive(Debug, Clone, Serialize)]
-pub(crate) struct Commits {
-    /// The store's own commit of an endpoint's record and claim.
-    pub(crate) store: Quantiles,
-    /// The same number of bytes appended to a file, and fdatasync.
-    pub(crate) fdatasync: Quantiles,
+async fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
+    let endpoint = EndpointSpec { network: network.into(), ..EndpointSpec::default() };
+    let call = call::connect(network, &ConnectRequest { target: Target::Path(sandbox.path()), endpoint });
+    let begin = Instant::now();
+    client.send(&call).await.map_err(Error::api(&call))?;
+    Ok(begin.elapsed())
 }
 
-/// Measures commits in a directory.
-pub(crate) fn commits(base: &Path) -> Result<Commits, Error> {
-    let failed = || format!("measure durable writes in {}", base.display());
-    let directory = tempfile::tempdir_in(base).map_err(Error::io(failed()))?;
-    let refused = |source| Error::Store { directory: base.display().to_string(), source };
-    let store = Redb::open(directory.path().join("redb")).map_err(refused)?;
-    let mut file = File::create(directory.path().join("file")).map_err(Error::io(failed()))?;
-    let (mut commits, mut syncs) = (Vec::new(), Vec::new());
-    for n in 0..COUNT {
+async fn disconnect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
+    let call = call::disconnect(network, &DisconnectRequest { target: Target::Path(sandbox.path()) });
+    let begin = Instant::now();
+    client.send(&call).await.map_err(Error::api(&call))?;
+    Ok(begin.elapsed())
+}
+
+/// A store and a plain file of the measurement's own.
+struct Disk {
+    store: Redb,
+    file: File,
+    place: String,
+    _directory: TempDir,
+}
+
+impl Disk {
+    fn new(base: &Path) -> Result<Self, Error> {
+        let place = base.display().to_string();
+        let failed = || Error::io(format!("measure durable writes in {place}"));
+        let directory = tempfile::tempdir_in(base).map_err(failed())?;
+        let refused = |source| Error::Store { directory: place.clone(), source };
+        let store = Redb::open(directory.path().join("redb")).map_err(refused)?;
+        let file = File::create(directory.path().join("file")).map_err(failed())?;
+        Ok(Self { store, file, place, _directory: directory })
+    }
+
+    /// One of each.
+    fn write(&mut self, n: usize) -> Result<(Duration, Duration), Error> {
         let (claim, record) = (format!("claim/10.0.0.0_24/{n}/"), format!("endpoint/network/{n}/"));
         let txn = Txn::new().absent(claim.clone()).put(claim, "endpoint").put(record, vec![b'x'; RECORD]);
         let begin = Instant::now();
-        store.commit(txn).map_err(refused)?;
-        commits.push(begin.elapsed());
+        self.store.commit(txn).map_err(|source| Error::Store { directory: self.place.clone(), source })?;
+        let commit = begin.elapsed();
         let begin = Instant::now();
-        file.write_all(&[b'x'; RECORD]).and_then(|()| file.sync_data()).map_err(Error::io(failed()))?;
-        syncs.push(begin.elapsed());
+        let written = self.file.write_all(&[b'x'; RECORD]).and_then(|()| self.file.sync_data());
+        written.map_err(Error::io(format!("measure durable writes in {}", self.place)))?;
+        Ok((commit, begin.elapsed()))
     }
-    Ok(Commits { store: Quantiles::of(commits), fdatasync: Quantiles::of(syncs) })
 }

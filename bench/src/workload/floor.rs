@@ -2,7 +2,7 @@
 
 use super::check::Made;
 use crate::raw::{Attachment, Hand, Parent};
-use crate::stats::{Quantiles, ms};
+use crate::stats::ms;
 use crate::{Error, host};
 use kernel::{Kernel, Rtnl};
 use lab::Sandbox;
@@ -28,9 +28,6 @@ const FIRST_INDEX: u32 = 100_000;
 /// The time between two tries: what the kernel does afterwards is not the next one's.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// Endpoints made one after another for `one_attach`.
-const ALONE: usize = 100;
-
 /// The floor's figures.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Floor {
@@ -42,10 +39,6 @@ pub(crate) struct Floor {
     pub(crate) create: BTreeMap<String, f64>,
     /// Every way of removing, each with its best try.
     pub(crate) remove: BTreeMap<String, f64>,
-    /// One endpoint's creation, one after another.
-    pub(crate) one_attach: Quantiles,
-    /// One endpoint's DELLINK, one after another.
-    pub(crate) one_detach: Quantiles,
 }
 
 #[derive(Clone, Copy)]
@@ -58,8 +51,8 @@ enum Removal {
 }
 
 /// Measures.
-pub(crate) fn measure(made: &Made, kernel: &Rtnl) -> Result<Floor, Error> {
-    let scene = Scene::new(made, kernel)?;
+pub(super) fn measure(scene: &Scene<'_>) -> Result<Floor, Error> {
+    let made = scene.made;
     let closing = (!made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
     let removals: Vec<_> = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).collect();
     let (mut create, mut remove) = (BTreeMap::new(), BTreeMap::new());
@@ -77,26 +70,18 @@ pub(crate) fn measure(made: &Made, kernel: &Rtnl) -> Result<Floor, Error> {
         note(&mut remove, way, time);
     }
     let best = |ways: &BTreeMap<String, f64>| ways.values().copied().fold(f64::INFINITY, f64::min);
-    let (one_attach, one_detach) = scene.one_by_one()?;
-    Ok(Floor {
-        create_all_ms: best(&create),
-        remove_all_ms: best(&remove),
-        create,
-        remove,
-        one_attach,
-        one_detach,
-    })
+    Ok(Floor { create_all_ms: best(&create), remove_all_ms: best(&remove), create, remove })
 }
 
 /// What is to be made, and what is there already.
-struct Scene<'a> {
+pub(super) struct Scene<'a> {
     made: &'a Made,
     /// The indexes of all parents by name, and of the links below them.
     indexes: BTreeMap<LinkName, u32>,
 }
 
 impl<'a> Scene<'a> {
-    fn new(made: &'a Made, kernel: &Rtnl) -> Result<Self, Error> {
+    pub(super) fn new(made: &'a Made, kernel: &Rtnl) -> Result<Self, Error> {
         let mut indexes: BTreeMap<LinkName, u32> =
             kernel.host_links()?.into_iter().filter_map(|l| Some((l.name.parse().ok()?, l.index))).collect();
         indexes.extend(made.parents.iter().map(|p| p.name.clone()).zip(FIRST_INDEX..));
@@ -153,23 +138,17 @@ impl<'a> Scene<'a> {
         side_by_side(threads, &all, |hand, parent| Parent::remove(hand, self.index(&parent.name)?))
     }
 
-    /// The first endpoint on a parent that is there, again and again.
-    fn one_by_one(&self) -> Result<(Quantiles, Quantiles), Error> {
+    /// Makes and deletes an endpoint like the first on a parent that is there; what either took.
+    pub(super) fn one(&self, hand: &mut Hand, sandbox: &Sandbox) -> Result<(Duration, Duration), Error> {
         let stays = |a: &&Attachment| a.parent().is_some_and(|p| !self.goes(p));
         let attachment = self.made.attachments.iter().find(stays);
         let attachment = attachment.ok_or_else(|| Error::Wrong("no endpoint is on a parent that stays".into()))?;
-        let sandboxes = host::sandboxes(ALONE)?;
-        let mut hand = Hand::new()?;
-        let (mut attach, mut detach) = (Vec::new(), Vec::new());
-        for sandbox in &sandboxes {
-            let begin = Instant::now();
-            self.attach(&mut hand, attachment, sandbox)?;
-            attach.push(begin.elapsed());
-            let begin = Instant::now();
-            Attachment::remove(&hand, sandbox)?;
-            detach.push(begin.elapsed());
-        }
-        Ok((Quantiles::of(attach), Quantiles::of(detach)))
+        let begin = Instant::now();
+        self.attach(hand, attachment, sandbox)?;
+        let attach = begin.elapsed();
+        let begin = Instant::now();
+        Attachment::remove(hand, sandbox)?;
+        Ok((attach, begin.elapsed()))
     }
 }
 
@@ -193,9 +172,9 @@ fn side_by_side<T: Sync>(
         1 => one(),
         n => thread::scope(|scope| {
             let running: Vec<_> = (0..n).map(|_| scope.spawn(one)).collect();
-            let outcomes = running.into_iter().map(|t| {
-                t.join().unwrap_or_else(|_| Err(Error::Wrong("a thread of the floor panicked".into())))
-            });
+            let outcomes = running
+                .into_iter()
+                .map(|t| t.join().unwrap_or_else(|_| Err(Error::Wrong("a thread of the floor panicked".into()))));
             outcomes.collect::<Vec<_>>().into_iter().collect()
         }),
     }

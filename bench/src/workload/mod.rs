@@ -10,6 +10,7 @@ mod spec;
 
 use crate::daemon::{self, Daemon};
 use crate::{Error, host};
+use floor::Scene;
 use kernel::Rtnl;
 use report::Report;
 use spec::Workload;
@@ -45,9 +46,8 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     // Before there is any other thread: all that is started later is born in the new namespace.
     host::enter_own()?;
     host::add_parents(&workload.given)?;
-    let manual = workload.manual.iter().map(|l| {
-        format!("link add link {} name {} up type vlan id {}", l.link, l.name, l.vlan)
-    });
+    let manual =
+        workload.manual.iter().map(|l| format!("link add link {} name {} up type vlan id {}", l.link, l.name, l.vlan));
     host::ip(&manual.collect::<Vec<_>>())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(Error::io("start the clients' runtime"))?;
@@ -61,14 +61,14 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
         rounds.push(round);
         made = Some(seen);
     }
-    let alone = runtime.block_on(alone::measure(&workload, &daemon))?;
-    daemon.stop()?;
-    let commit = alone::commits(&args.directory)?;
     let made = made.ok_or_else(|| Error::Wrong("there was no round".into()))?;
-    let floor = floor::measure(&made, &kernel)?;
+    let scene = Scene::new(&made, &kernel)?;
+    let alone = runtime.block_on(alone::measure(&workload, &daemon, &scene, &args.directory))?;
+    daemon.stop()?;
+    let floor = floor::measure(&scene)?;
     survivors(&workload, &kernel)?;
 
-    let report = Report::new(args.macvlan_only, &workload, clients, &args.directory, rounds, alone, commit, floor);
+    let report = Report::new(args.macvlan_only, &workload, clients, &args.directory, rounds, alone, floor);
     if args.json { report.json() } else { Ok(report.table()) }
 }
 

@@ -2,7 +2,7 @@
 
 use super::check::{self, Made};
 use super::spec::Workload;
-use crate::daemon::{Daemon, machine_cpu};
+use crate::daemon::{Daemon, machine_cpu, own_cpu};
 use crate::stats::{Quantiles, ms};
 use crate::{Error, host};
 use api::{Client, call, call::Call};
@@ -40,7 +40,9 @@ pub(crate) struct Round {
     pub(crate) remove_network: Quantiles,
     /// The daemon's processor time, user and system.
     pub(crate) daemon_cpu_ms: f64,
-    /// The whole machine's processor time, this program and strangers included.
+    /// The clients' processor time: this program's.
+    pub(crate) client_cpu_ms: f64,
+    /// The whole machine's processor time, strangers' included.
     pub(crate) machine_cpu_ms: f64,
 }
 
@@ -54,7 +56,7 @@ pub(crate) async fn round(
     let sandboxes = host::sandboxes(workload.endpoints.len())?;
     let mut clients = daemon.clients(clients).await?;
     let before = check::links_of_host(kernel)?;
-    let cpu = (daemon.cpu(), machine_cpu());
+    let cpu = spent(daemon);
 
     let networks = workload.networks.iter().map(call::create_network).collect();
     let created = all(&mut clients, networks).await?;
@@ -64,9 +66,9 @@ pub(crate) async fn round(
     };
     let attached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(connect).collect()).await?;
 
-    let spent = (daemon.cpu() - cpu.0, machine_cpu() - cpu.1);
+    let creating = difference(spent(daemon), cpu);
     let made = check::all_is_there(workload, kernel, &sandboxes, &attached.answers, &mut clients).await?;
-    let cpu = (daemon.cpu(), machine_cpu());
+    let cpu = spent(daemon);
 
     let disconnect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
         let request = DisconnectRequest { target: Target::Path(sandbox.path()) };
@@ -75,7 +77,7 @@ pub(crate) async fn round(
     let detached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(disconnect).collect()).await?;
     let removed = all(&mut clients, workload.networks.iter().map(|n| call::remove_network(&n.name)).collect()).await?;
 
-    let spent = (spent.0 + daemon.cpu() - cpu.0, spent.1 + machine_cpu() - cpu.1);
+    let removing = difference(spent(daemon), cpu);
     check::nothing_is_left(kernel, &sandboxes, &before, &mut clients).await?;
     let round = Round {
         create_networks_ms: ms(created.wall),
@@ -88,10 +90,20 @@ pub(crate) async fn round(
         attach: Quantiles::of(attached.times),
         detach: Quantiles::of(detached.times),
         remove_network: Quantiles::of(removed.times),
-        daemon_cpu_ms: ms(spent.0),
-        machine_cpu_ms: ms(spent.1),
+        daemon_cpu_ms: ms(creating[0] + removing[0]),
+        client_cpu_ms: ms(creating[1] + removing[1]),
+        machine_cpu_ms: ms(creating[2] + removing[2]),
     };
     Ok((round, made))
+}
+
+/// Processor time so far: the daemon's, this program's, the machine's.
+fn spent(daemon: &Daemon) -> [Duration; 3] {
+    [daemon.cpu(), own_cpu(), machine_cpu()]
+}
+
+fn difference(now: [Duration; 3], before: [Duration; 3]) -> [Duration; 3] {
+    std::array::from_fn(|n| now[n].saturating_sub(before[n]))
 }
 
 /// What came of calls side by side.

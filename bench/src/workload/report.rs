@@ -1,18 +1,19 @@
 //! What a run found, for people and for programs.
 
-use super::alone::{Alone, Commits};
+use super::alone::Alone;
 use super::floor::Floor;
 use super::ours::Round;
 use super::spec::Workload;
+use crate::Error;
 use crate::stats::{Quantiles, ratio};
 use crate::table::{ms, render, times};
-use crate::Error;
 use serde::Serialize;
 use std::path::Path;
 
 /// Docker's time for one round of the macvlan form, in seconds: Docker 20.10.24 on a 2-core machine of
 /// the class this was written on.
-const DOCKER: Docker = Docker { create_networks_s: 2.28, run_s: 35.3, remove_s: 7.6, remove_networks_s: 0.25, total_s: 45.8 };
+const DOCKER: Docker =
+    Docker { create_networks_s: 2.28, run_s: 35.3, remove_s: 7.6, remove_networks_s: 0.25, total_s: 45.8 };
 
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Docker {
@@ -42,7 +43,6 @@ pub(crate) struct Report {
     /// Ours over the floor's, of each round.
     remove_all_ratio: Vec<Option<f64>>,
     alone: Alone,
-    durable_commit: Commits,
     /// One attach over (the floor's attach + the store's commit), medians.
     attach_ratio: Option<f64>,
     /// Recorded, not measured in this run.
@@ -51,7 +51,6 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    #[allow(clippy::too_many_arguments, reason = "each is a part of the report")]
     pub(crate) fn new(
         macvlan_only: bool,
         workload: &Workload,
@@ -59,7 +58,6 @@ impl Report {
         directory: &Path,
         rounds: Vec<Round>,
         alone: Alone,
-        durable_commit: Commits,
         floor: Floor,
     ) -> Self {
         Self {
@@ -73,12 +71,11 @@ impl Report {
             file_system: file_system(directory),
             create_all_ratio: rounds.iter().map(|r| ratio(r.create_all_ms, floor.create_all_ms)).collect(),
             remove_all_ratio: rounds.iter().map(|r| ratio(r.remove_all_ms, floor.remove_all_ms)).collect(),
-            attach_ratio: ratio(alone.attach.p50, floor.one_attach.p50 + durable_commit.store.p50),
+            attach_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.store_commit.p50),
             docker_recorded: macvlan_only.then_some(DOCKER),
             rounds,
             floor,
             alone,
-            durable_commit,
         }
     }
 
@@ -112,8 +109,22 @@ impl Report {
     }
 
     fn totals(&self) -> Vec<Vec<String>> {
-        let mut rows = vec![cells(&["ms", "networks", "attach", "create all", "floor", "", "detach", "networks rm",
-            "remove all", "floor", "", "daemon CPU", "machine CPU"])];
+        let mut rows = vec![cells(&[
+            "ms",
+            "networks",
+            "attach",
+            "create all",
+            "floor",
+            "",
+            "detach",
+            "networks rm",
+            "remove all",
+            "floor",
+            "",
+            "daemon's CPU",
+            "clients' CPU",
+            "machine's CPU",
+        ])];
         for (n, r) in self.rounds.iter().enumerate() {
             rows.push(vec![
                 format!("round {}", n + 1),
@@ -128,6 +139,7 @@ impl Report {
                 ms(self.floor.remove_all_ms),
                 times(self.remove_all_ratio[n]),
                 ms(r.daemon_cpu_ms),
+                ms(r.client_cpu_ms),
                 ms(r.machine_cpu_ms),
             ]);
         }
@@ -149,15 +161,15 @@ impl Report {
     }
 
     fn one(&self) -> Vec<Vec<String>> {
-        let sum = self.floor.one_attach.p50 + self.durable_commit.store.p50;
+        let sum = self.alone.floor_attach.p50 + self.alone.store_commit.p50;
         vec![
-            cells(&["ms, one at a time", "p50", "p95", "p99", "max"]),
+            cells(&["ms, one at a time, in turns", "p50", "p95", "p99", "max"]),
             quantiles("one attach", &self.alone.attach),
             quantiles("one detach", &self.alone.detach),
-            quantiles("floor: one attach", &self.floor.one_attach),
-            quantiles("floor: one DELLINK", &self.floor.one_detach),
-            quantiles("durable commit (store)", &self.durable_commit.store),
-            quantiles("durable write (fdatasync)", &self.durable_commit.fdatasync),
+            quantiles("floor: one attach", &self.alone.floor_attach),
+            quantiles("floor: one DELLINK", &self.alone.floor_detach),
+            quantiles("durable commit (store)", &self.alone.store_commit),
+            quantiles("durable write (fdatasync)", &self.alone.fdatasync),
             vec!["floor + durable commit".into(), ms(sum), format!("one attach: {}", times(self.attach_ratio))],
         ]
     }

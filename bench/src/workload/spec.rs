@@ -1,8 +1,8 @@
 //! What is made: the talk's workload as written, and its form on macvlan alone.
 
 use crate::Error;
-use model::request::EndpointSpec;
 use model::NetworkSpec;
+use model::request::EndpointSpec;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

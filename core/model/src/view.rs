@@ -116,6 +116,8 @@ pub struct SandboxView {
     pub command: Vec<String>,
     /// Where its output is kept.
     pub log: Option<PathBuf>,
+    /// Where whoever waits for the command leaves its exit code, in decimal, for a daemon that is away.
+    pub exit_file: PathBuf,
     /// Where it stands.
     pub status: SandboxStatus,
     /// Its endpoints.
@@ -154,9 +156,9 @@ pub struct Status {
     pub version: String,
     /// The store in use.
     pub store: String,
-    /// Counts.
+    /// How many networks there are.
     pub networks: usize,
-    /// Counts.
+    /// How many endpoints there are.
     pub endpoints: usize,
     /// Sandboxes of `trunkline run` whose command runs.
     pub sandboxes_running: usize,

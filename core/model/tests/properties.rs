@@ -118,7 +118,8 @@ fn check(spec: &NetworkSpec, resolved: &Resolved) -> Result<(), TestCaseError> {
 
 /// The reading of what [`Timestamp`] writes; it has no parser of its own.
 fn read_back(text: &str) -> Option<[u64; 7]> {
-    let numbers: Option<Vec<u64>> = text.strip_suffix('Z')?.split(['-', 'T', ':', '.']).map(|n| n.parse().ok()).collect();
+    let numbers: Option<Vec<u64>> =
+        text.strip_suffix('Z')?.split(['-', 'T', ':', '.']).map(|n| n.parse().ok()).collect();
     numbers?.try_into().ok()
 }
 

@@ -160,6 +160,8 @@ fn l3s_multi_subnet() {
     let site = Site::start(&host);
     site.create_warned(&format!("-d ipvlan -o parent=di-dummy0 -o ipvlan_mode=l3s {DUAL} l3s"));
     four_in_two_subnets(&site, "l3s");
+    let sandbox = site.attach("l3s", "");
+    assert!(ip(&sandbox, "-d link show eth0").contains("ipvlan  mode l3s "));
 }
 
 #[test]

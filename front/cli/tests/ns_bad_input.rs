@@ -91,7 +91,10 @@ fn networks() {
         ("-o parent=eth0 --subnet 10.1.0.1/24 n", vec!["invalid subnet 10.1.0.1/24: it should be 10.1.0.0/24"]),
         ("-o parent=eth0 --subnet 10.1.0.0/24 --gateway 10.2.0.1 n", vec!["no matching subnet for gateway 10.2.0.1"]),
         ("-o parent=eth0 --subnet 10.1.0.0/24 --gateway gw n", vec!["invalid gateway \"gw\""]),
-        ("-o parent=eth0 --subnet 10.1.0.0/24 --ip-range 10.0.0.0/8 n", vec!["no matching subnet for range 10.0.0.0/8"]),
+        (
+            "-o parent=eth0 --subnet 10.1.0.0/24 --ip-range 10.0.0.0/8 n",
+            vec!["no matching subnet for range 10.0.0.0/8"],
+        ),
         ("-o parent=eth0 --subnet 10.1.0.0/24 --aux-address a=10.2.0.1 n", vec!["aux-address 10.2.0.1"]),
         ("-o parent=eth0 --subnet 10.1.0.0/24 --aux-address a n", vec!["aux-address"]),
         ("-o parent=eth0 --subnet 10.1.0.0/24 --subnet 10.1.0.0/25 n", vec!["10.1.0.0/24 and 10.1.0.0/25"]),
@@ -115,7 +118,10 @@ fn networks() {
         ("-o parent=port n", vec!["parent port cannot carry macvlan", "a port of br0"]),
         ("-o parent=vlan-less n", vec!["parent vlan-less cannot carry macvlan", "use the link below it"]),
         ("-o parent=eth1 --subnet 10.1.0.0/24 n", vec!["parent eth1 cannot take macvlan", "network taken"]),
-        ("-o parent=eth0 -o macvlan_mode=passthru --subnet 10.1.0.0/24 n", vec!["parent eth0 cannot take", "network mcv"]),
+        (
+            "-o parent=eth0 -o macvlan_mode=passthru --subnet 10.1.0.0/24 n",
+            vec!["parent eth0 cannot take", "network mcv"],
+        ),
         ("-d ipvlan -o parent=eth0 --subnet 10.1.0.0/24 n", vec!["parent eth0 cannot take ipvlan", "network mcv"]),
         ("-o parent=eth7 n", vec!["parent eth7 was not found on this host"]),
         ("-o parent=eth/7 n", vec!["link name \"eth/7\""]),
@@ -213,9 +219,20 @@ fn processes() {
             site.refuse(line, &parts);
         }
         for line in [
-            "", "nothing", "network", "network create", "network create --no-such-flag n", "run", "run --net",
-            "run --dns here -- true", "network connect mcv", "stop", "stop -t soon web", "network ls --format xml",
-            "status --format yaml", "completions tcsh",
+            "",
+            "nothing",
+            "network",
+            "network create",
+            "network create --no-such-flag n",
+            "run",
+            "run --net",
+            "run --dns here -- true",
+            "network connect mcv",
+            "stop",
+            "stop -t soon web",
+            "network ls --format xml",
+            "status --format yaml",
+            "completions tcsh",
         ] {
             let output = site.cli(line);
             assert!(output.code() == Some(2) && !output.stderr.is_empty(), "{output}");
@@ -258,7 +275,13 @@ fn requests() {
             ("POST", "/v1/networks?dryrun=true", r#"{"name":"n"}"#, 400, "unknown query parameter \"dryrun\""),
             ("POST", "/v1/networks", r#"{"name":"n","name":"m"}"#, 400, "duplicate field `name`"),
             ("POST", "/v1/networks/mcv/connect", r#"{"target":{"pid":"1"}}"#, 400, "field target.pid"),
-            ("POST", "/v1/networks/mcv/connect", r#"{"target":{"pid":1,"path":"/x"}}"#, 400, "target"),
+            (
+                "POST",
+                "/v1/networks/mcv/connect",
+                r#"{"target":{"pid":1,"path":"/x"}}"#,
+                400,
+                "near field target.pid: an object with exactly one field expected",
+            ),
             ("POST", "/v1/networks/mcv/connect", r#"{"target":{"path":"relative"}}"#, 400, "must be absolute"),
             ("POST", "/v1/networks/mcv/connect", "{}", 400, "missing field `target`"),
             ("POST", "/v1/sandboxes", r#"{"name":"s","pid":0}"#, 404, "process 0"),

@@ -1,4 +1,5 @@
-//! The daemon and its processes, with macvlan on a veth: what any kernel has.
+//! The daemon that comes and goes, and the namespaces that it attaches, with macvlan on a veth: what any
+//! kernel has.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
@@ -7,8 +8,8 @@ mod site;
 use lab::{Host, Output, Port, Switch};
 use serde_json::Value;
 use site::{Site, ip, ping, ping_both};
-use std::io::{BufRead, BufReader, Read, Write};
-use std::process::{Child, Command, Stdio};
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
 use std::thread;
 
 /// A host with `eth0` on a switch, and a router there with 192.168.1.1.
@@ -37,12 +38,6 @@ fn cli(site: &Site, words: &[&str]) -> Output {
     site.daemon.cli(words).unwrap()
 }
 
-/// What `trunkline run` of a shell's line exits with.
-fn exit_code(site: &Site, flags: &[&str], line: &str) -> Option<i32> {
-    let words = [&["run", "--net", "mcv"], flags, &["--", "sh", "-c", line]].concat();
-    cli(site, &words).code()
-}
-
 /// A shell's line of `trunkline run`, started with pipes.
 fn start(site: &Site, words: &[&str]) -> Child {
     let mut command = site.daemon.cli_command(words);
@@ -63,29 +58,6 @@ fn until<T>(mut ask: impl FnMut() -> Option<T>) -> T {
 fn status_of(site: &Site, name: &str) -> Value {
     let all = site.json("ps -a --format json");
     all.as_array().unwrap().iter().find(|s| s["name"] == name).map_or(Value::Null, |s| s["status"].clone())
-}
-
-#[test]
-fn run_returns_the_exit_code() {
-    let (_switch, host, _router) = lan();
-    let site = with_mcv(&host, "");
-    let pinged = site.cli("run --rm --net mcv --ip 192.168.1.20 -- ping -c 1 192.168.1.1");
-    assert!(pinged.success() && pinged.stdout.contains(" 0% packet loss"), "{pinged}");
-    assert_eq!(exit_code(&site, &["--rm"], "exit 0"), Some(0));
-    assert_eq!(exit_code(&site, &["--rm", "--name", "three"], "exit 3"), Some(3));
-    assert_eq!(exit_code(&site, &["--rm"], "kill -TERM $$"), Some(143));
-    assert_eq!(exit_code(&site, &["--rm"], "kill -KILL $$"), Some(137));
-    assert_eq!(cli(&site, &["run", "--net", "mcv", "--", "no-such-command"]).code(), Some(127));
-    assert_eq!(cli(&site, &["run", "--net", "mcv", "--", "/etc/passwd"]).code(), Some(126));
-    assert_eq!(site.json("ps -a --format json"), Value::Array(Vec::new()));
-    assert_eq!(site.json("endpoint ls --format json"), Value::Array(Vec::new()));
-
-    // Without --rm it is remembered with its code; its endpoint is not.
-    assert_eq!(exit_code(&site, &["--name", "kept"], "exit 7"), Some(7));
-    assert_eq!(status_of(&site, "kept")["code"], 7);
-    site.refuse("run --net mcv --name kept -- true", &["sandbox name kept is in use", "trunkline rm kept"]);
-    assert_eq!(site.ok("rm kept"), "kept");
-    site.check();
 }
 
 #[test]
@@ -135,121 +107,13 @@ fn run_gives_the_process_what_was_asked_for() {
     ] {
         assert!(told.contains(part) || part.starts_with("\neth0"), "{part:?} in:\n{output}");
     }
-    // Standard input is the command's.
+    // Of this process's streams, too.
     let mut child = start(&site, &["run", "-i", "--rm", "--net", "mcv", "--", "tr", "a-z", "A-Z"]);
     child.stdin.take().unwrap().write_all(b"through\n").unwrap();
     let mut answer = String::new();
     child.stdout.take().unwrap().read_to_string(&mut answer).unwrap();
     assert_eq!((answer.as_str(), child.wait().unwrap().code()), ("THROUGH\n", Some(0)));
     drop(router);
-}
-
-/// `-it`: the command is at the terminal that `run` was typed on, and Ctrl-C means it.
-#[test]
-fn run_on_a_terminal() {
-    let (_switch, host, _router) = lan();
-    let site = with_mcv(&host, "");
-    // script(1) makes the terminal and types what it reads.
-    let program = lab::program().unwrap();
-    let terminal = |line: &str| {
-        let typed = format!("{} run -it --rm --net mcv -- {line}", program.display());
-        let mut command: Command = host.command("script", ["-qefc", &typed, "/dev/null"]);
-        command.env("TRUNKLINE_SOCKET", site.daemon.socket()).env("SHELL", "/bin/sh");
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        host.spawn(command).unwrap()
-    };
-    let mut child = terminal("sh -c 'tty; read word; echo got $word; exit 5'");
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    output.read_line(&mut line).unwrap();
-    assert!(line.starts_with("/dev/pts/"), "{line}");
-    input.write_all(b"hello\n").unwrap();
-    let mut rest = String::new();
-    output.read_to_string(&mut rest).unwrap();
-    assert!(rest.contains("got hello"), "{rest}");
-    assert_eq!(child.wait().unwrap().code(), Some(5));
-
-    let mut child = terminal("sh -c 'echo ready; exec sleep 1000'");
-    let mut input = child.stdin.take().unwrap();
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    line.clear();
-    output.read_line(&mut line).unwrap();
-    assert_eq!(line.trim(), "ready");
-    input.write_all(b"\x03").unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    assert_eq!(site.json("endpoint ls --format json"), Value::Array(Vec::new()));
-}
-
-/// Signals to `run` are the command's, and its code is told.
-#[test]
-fn run_passes_signals_on() {
-    let (_switch, host, _router) = lan();
-    let site = with_mcv(&host, "");
-    let line = "trap 'exit 9' TERM; echo ready; while :; do sleep 0.01; done";
-    let mut child = start(&site, &["run", "--rm", "--net", "mcv", "--", "sh", "-c", line]);
-    let mut output = BufReader::new(child.stdout.take().unwrap());
-    let mut ready = String::new();
-    output.read_line(&mut ready).unwrap();
-    host.run("kill", ["-TERM", &child.id().to_string()]).unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(9));
-}
-
-#[test]
-fn detached_processes() {
-    let (_switch, host, _router) = lan();
-    let site = with_mcv(&host, "");
-    let id = site.ok("run -d --name web --net mcv --ip 192.168.1.20 -- sh -c 'exit'");
-    assert_eq!(id.len(), 64);
-    until(|| (status_of(&site, "web")["state"] == "exited").then_some(()));
-    site.ok("rm web");
-
-    let line = "echo one; echo two >&2; exec sleep 1000";
-    let output =
-        cli(&site, &["run", "-d", "--name", "web", "--net", "mcv", "--ip", "192.168.1.20", "--", "sh", "-c", line]);
-    assert!(output.success(), "{output}");
-    let listed = site.ok("ps");
-    assert!(
-        listed.starts_with("SANDBOX ID ") && listed.contains("192.168.1.20") && listed.contains(" Up "),
-        "{listed}"
-    );
-    let logged = until(|| Some(site.ok("logs web")).filter(|log| log.lines().count() == 2));
-    assert_eq!(logged, "one\ntwo");
-    let shown = cli(&site, &["exec", "web", "--", "ip", "-o", "address", "show", "eth0"]);
-    assert!(shown.stdout.contains("192.168.1.20/24"), "{shown}");
-    assert_eq!(cli(&site, &["exec", "web", "--", "sh", "-c", "exit 4"]).code(), Some(4));
-    site.refuse("rm web", &["sandbox web is running", "trunkline stop web"]);
-    assert_eq!(site.ok("stop web"), "web");
-    assert_eq!(status_of(&site, "web")["code"], 143);
-    assert_eq!(site.ok("ps -q"), "");
-    site.refuse("exec web -- true", &["sandbox web does not run"]);
-    assert_eq!(site.ok("logs web"), "one\ntwo");
-    assert_eq!(site.ok("rm web"), "web");
-    site.refuse("logs web", &["sandbox web not found"]);
-
-    // One that takes no hint is killed, and `rm -f` does both.
-    let deaf = [
-        "run",
-        "-d",
-        "--net",
-        "mcv",
-        "--name",
-        "deaf",
-        "--",
-        "sh",
-        "-c",
-        "trap '' TERM; echo up; while :; do sleep 0.05; done",
-    ];
-    assert!(cli(&site, &deaf).success());
-    until(|| (site.ok("logs deaf") == "up").then_some(()));
-    site.ok("stop -t 0 deaf");
-    assert_eq!(status_of(&site, "deaf")["code"], 137);
-    site.ok("rm deaf");
-    assert!(cli(&site, &deaf).success());
-    assert_eq!(site.ok("rm -f deaf"), "deaf");
-    assert_eq!(site.json("ps -a --format json"), Value::Array(Vec::new()));
-    site.remove("mcv");
-    site.check();
 }
 
 /// Processes and their namespaces outlive the daemon and are found again; what ended meanwhile is recorded

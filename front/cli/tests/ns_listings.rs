@@ -90,7 +90,10 @@ fn tables_and_templates() {
     assert!(ps.starts_with("SANDBOX ID     COMMAND"), "{ps}");
     assert!(ps.contains("\"sleep 1000\"") && ps.contains("192.168.1.2") && ps.ends_with(" web"), "{ps}");
     let parents = site.ok("parent ls");
-    assert!(parents.starts_with("PARENT ") && parents.contains("192.168.1.0/24") && parents.contains("mcv"), "{parents}");
+    assert!(
+        parents.starts_with("PARENT ") && parents.contains("192.168.1.0/24") && parents.contains("mcv"),
+        "{parents}"
+    );
     let endpoints = site.ok("endpoint ls");
     assert!(endpoints.contains("02:42:c0:a8:01:02") && endpoints.contains(" ready"), "{endpoints}");
     let status = site.ok("status");
@@ -125,7 +128,11 @@ fn events_tell_what_happened() {
     assert_eq!(
         told,
         [
-            "network create", "endpoint connect", "sandbox start", "sandbox exit", "endpoint disconnect",
+            "network create",
+            "endpoint connect",
+            "sandbox start",
+            "sandbox exit",
+            "endpoint disconnect",
             "network remove"
         ]
     );

@@ -5,8 +5,8 @@
 mod site;
 
 use lab::{Host, Output, Port, Switch};
-use serde_json::Value;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
+use serde_json::Value;
 use site::Site;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -215,15 +215,18 @@ fn control_c_ends_the_command() {
     unlockpt(&keyboard).unwrap();
     let screen = ioctl_tiocgptpeer(&keyboard, flags).unwrap();
     let program = lab::program().unwrap();
-    let words = ["run", "-it", "--net", "mcv", "--name", "web", "sh", "-c", "echo up; sleep 1000"];
-    let mut command = host.command("setsid", ["--ctty", "--wait", program.to_str().unwrap()].iter().chain(&words));
+    let words = ["run", "-it", "--net", "mcv", "--name", "web", "cat"];
+    // A test that is run in the background of a script ignores SIGINT, and so would all that it starts.
+    let before = ["--ctty", "--wait", "env", "--default-signal=INT", program.to_str().unwrap()];
+    let mut command = host.command("setsid", before.iter().chain(&words));
     command.env("TRUNKLINE_SOCKET", site.daemon.socket());
     command.stdin(screen.try_clone().unwrap()).stdout(screen.try_clone().unwrap()).stderr(screen);
     let mut child = host.spawn(command).unwrap();
     let mut keyboard = File::from(keyboard);
-    let mut line = String::new();
-    BufReader::new(keyboard.try_clone().unwrap()).read_line(&mut line).unwrap();
-    assert_eq!(line, "up\r\n");
+    // The terminal's echo, and then the command's answer: by then it is there.
+    keyboard.write_all(b"up\n").unwrap();
+    let mut lines = BufReader::new(keyboard.try_clone().unwrap()).lines();
+    assert_eq!((lines.next().unwrap().unwrap(), lines.next().unwrap().unwrap()), ("up".into(), "up".into()));
     keyboard.write_all(b"\x03").unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(128 + 2));
     assert_eq!(status(&site, "web")["code"], 130);

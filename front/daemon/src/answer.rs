@@ -23,6 +23,12 @@ impl Failure {
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, message)
     }
+
+    /// The message as a client prints it: one line, and no escape sequence that a request's text smuggled
+    /// into serde's words.
+    pub(crate) fn line(&self) -> String {
+        self.message.replace(char::is_control, " ")
+    }
 }
 
 impl From<engine::Error> for Failure {
@@ -43,9 +49,7 @@ impl From<engine::Error> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        // Clients print the line as it is.
-        let error = self.message.replace('\n', " ");
-        json(self.status, &ErrorBody { error })
+        json(self.status, &ErrorBody { error: self.line() })
     }
 }
 

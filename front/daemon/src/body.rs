@@ -19,6 +19,10 @@ pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Failure> {
         };
         Failure::invalid(match error.classify() {
             serde_json::error::Category::Data => format!("invalid request: {place}: {reason}"),
+            // serde_json calls it a fault of syntax when a choice has not exactly one field.
+            _ if serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok() => {
+                format!("invalid request: near {place}: an object with exactly one field expected")
+            }
             _ => format!("the request's body is not JSON: {text}"),
         })
     })
@@ -145,6 +149,16 @@ mod tests {
             wrong::<SandboxRequest>(r#"{"endpoints":[{"network":"a"},{"ip":{"a":1}}]}"#),
             "invalid request: field endpoints[1].ip: invalid type: map, expected a string"
         );
+    }
+
+    #[test]
+    fn choices() {
+        for (target, place) in [(r#"{"pid":1,"path":"/x"}"#, "target.pid"), ("5", "target"), ("{}", "target")] {
+            assert_eq!(
+                wrong::<model::request::DisconnectRequest>(&format!(r#"{{"target":{target}}}"#)),
+                format!("invalid request: near field {place}: an object with exactly one field expected")
+            );
+        }
     }
 
     #[test]

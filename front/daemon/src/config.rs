@@ -142,7 +142,7 @@ fn from_file(path: &Path) -> Result<Layer, Error> {
     toml::from_str(&text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
         let place = line.map(|n| format!("line {n}: ")).unwrap_or_default();
-        wrong(format!("{place}{}", error.message().replace('\n', " ")))
+        wrong(format!("{place}{}", error.message().replace(char::is_control, " ")))
     })
 }
 

@@ -15,6 +15,8 @@ mod body;
 pub mod config;
 mod error;
 mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 mod listen;
 mod logs;
 mod service;

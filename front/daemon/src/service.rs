@@ -5,6 +5,7 @@ use crate::listen::{self, Socket};
 use crate::{Error, app, logs};
 use engine::{Engine, EngineConfig};
 use kernel::Rtnl;
+use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
@@ -53,7 +54,9 @@ fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Err
         let _inside = runtime.enter();
         Signals::new().map_err(server("handle signals"))?
     };
-    let settings = EngineConfig::new(&config.run_dir);
+    raise_descriptors();
+    let mut settings = EngineConfig::new(&config.run_dir);
+    settings.store_name = format!("redb:{}", config.store.display());
     let engine = Engine::open(settings, Arc::new(Rtnl::open()?), Arc::new(store))?;
     let outcome = runtime.block_on(accept(engine.clone(), listener, signals, config));
     // Waits for the calls whose clients went away.
@@ -112,6 +115,16 @@ impl Signals {
 fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         tracing::warn!(%error, "cannot tell the service manager");
+    }
+}
+
+/// Each detach has a few sockets for the 20 ms of the kernel's grace period: a hundred at once are more
+/// than the usual soft limit of 1024 descriptors leaves beside the clients' connections.
+fn raise_descriptors() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = rustix::process::setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "the limit on open files stays as it is");
     }
 }
 

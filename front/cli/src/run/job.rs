@@ -11,8 +11,6 @@ use std::path::PathBuf;
 pub(crate) struct Job {
     /// The daemon's socket.
     pub(crate) socket: PathBuf,
-    /// The daemon's run directory.
-    pub(crate) run_dir: PathBuf,
     /// The request to the daemon, but for the pid.
     pub(crate) request: SandboxRequest,
     /// What the process does before it becomes the command.

@@ -115,7 +115,6 @@ impl Args {
         });
         Ok(Job {
             socket: session.socket().into(),
-            run_dir: session.run_dir().into(),
             request: SandboxRequest {
                 name,
                 pid: 0,

@@ -1,31 +1,25 @@
 //! Telling how a command ended: to a file first, for a daemon that is away, then to the daemon.
 
 use api::{Blocking, ClientError, call};
-use model::SandboxId;
 use model::request::ExitReport;
+use model::view::SandboxView;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a daemon may be away before the file alone must do.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Where exit codes wait for the daemon: RUN_DIR/exit/SANDBOX-ID, in decimal.
-fn file(run_dir: &Path, id: &SandboxId) -> PathBuf {
-    run_dir.join("exit").join(id.as_str())
-}
-
 /// Reports the end. When this returns the daemon has detached the namespace, or is away.
-pub(crate) fn ended(socket: &Path, run_dir: &Path, id: &SandboxId, code: u8) {
-    let path = file(run_dir, id);
+pub(crate) fn ended(socket: &Path, sandbox: &SandboxView, code: u8) {
     // If it cannot be written the daemon may still be there to be told.
-    let _ = write(&path, code);
+    let _ = write(&sandbox.exit_file, code);
     let report = ExitReport { code: code.into() };
     let start = Instant::now();
     loop {
-        let told =
-            Blocking::connect(socket).and_then(|mut daemon| daemon.send(&call::sandbox_exited(id.as_str(), &report)));
+        let told = Blocking::connect(socket)
+            .and_then(|mut daemon| daemon.send(&call::sandbox_exited(sandbox.id.as_str(), &report)));
         match told {
             Err(error) if again(&error) && start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),
             Err(error) if again(&error) => return,
@@ -33,7 +27,7 @@ pub(crate) fn ended(socket: &Path, run_dir: &Path, id: &SandboxId, code: u8) {
             _ => break,
         }
     }
-    let _ = std::fs::remove_file(path);
+    let _ = std::fs::remove_file(&sandbox.exit_file);
 }
 
 /// Whether another try makes sense: the daemon is away, or could not do it just now.

@@ -50,7 +50,7 @@ pub(crate) fn supervise(
     let code = wait(waiting.go(), &signals, terminal.as_mut());
     // The namespace is still held, so that its endpoints are detached and not torn away.
     let code_or_lost = code.as_ref().copied().unwrap_or(1);
-    report::ended(&job.socket, &job.run_dir, &sandbox.id, code_or_lost);
+    report::ended(&job.socket, &sandbox, code_or_lost);
     drop(namespace);
     if job.request.remove
         && let Some(log) = &job.request.log

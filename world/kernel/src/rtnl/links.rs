@@ -52,12 +52,7 @@ pub(crate) fn get_named(name: &str) -> RouteNetlinkMessage {
 
 /// RTM_NEWLINK for a link called `name` (a `%d` in it is the kernel's to fill in) on the lower link
 /// with this index, in place in `namespace`, else in the socket's own.
-pub fn create(
-    link: &Link,
-    name: &str,
-    lower: Option<u32>,
-    namespace: Option<BorrowedFd<'_>>,
-) -> RouteNetlinkMessage {
+pub fn create(link: &Link, name: &str, lower: Option<u32>, namespace: Option<BorrowedFd<'_>>) -> RouteNetlinkMessage {
     let mut attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Group(link.tag.0)];
     attributes.extend(namespace.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
     attributes.extend(lower.map(LinkAttribute::Link));

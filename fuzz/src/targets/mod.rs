@@ -1,0 +1,127 @@
+//! What is fuzzed: functions of bytes that panic if something is wrong.
+
+mod daemon;
+mod engine;
+mod ipam;
+mod kernel;
+mod names;
+mod network;
+mod packet;
+mod records;
+mod words;
+
+use crate::outcome::{reached, refused, serde_shape};
+use serde::{Serialize, de::DeserializeOwned};
+use std::fmt::{Debug, Display};
+use std::str::FromStr;
+use tempfile::TempDir;
+
+/// What a target's inputs look like: how they are best changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Text or bytes.
+    Text,
+    /// JSON documents.
+    Json,
+}
+
+/// A function of bytes, and what its inputs are made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Target {
+    /// Its name: the parser's crate and what it reads. Also its corpus' directory.
+    pub name: &'static str,
+    /// Panics if something is wrong.
+    pub run: fn(&[u8]),
+    /// Words of the format: keywords, field names, values of note.
+    pub words: &'static [&'static [u8]],
+    /// What its inputs look like.
+    pub format: Format,
+    /// Inputs that `cargo test` tries, about a second's worth without optimisation.
+    pub trial: u64,
+}
+
+const fn text(name: &'static str, run: fn(&[u8]), words: &'static [&'static [u8]]) -> Target {
+    Target { name, run, words, format: Format::Text, trial: 20_000 }
+}
+
+const fn json(name: &'static str, run: fn(&[u8]), words: &'static [&'static [u8]]) -> Target {
+    Target { name, run, words, format: Format::Json, trial: 20_000 }
+}
+
+/// For targets that touch files or start threads.
+const fn slow(target: Target) -> Target {
+    Target { trial: 500, ..target }
+}
+
+/// Every target.
+pub const ALL: &[Target] = &[
+    text("model-name", names::name, words::NAMES),
+    text("model-link-name", names::link_name, words::NAMES),
+    text("model-mac", names::mac, words::NAMES),
+    text("model-vlan", names::vlan, words::NAMES),
+    text("model-id", names::id, words::NAMES),
+    text("model-driver", names::driver, words::NAMES),
+    text("model-parent", names::parent, words::NAMES),
+    text("model-options", network::options, words::OPTIONS),
+    json("model-network-spec", network::spec, words::OPTIONS),
+    json("model-requests", records::requests, words::RECORDS),
+    json("model-records", records::records, words::RECORDS),
+    json("model-views", records::views, words::RECORDS),
+    text("packet-frame", packet::frame, words::FRAMES),
+    text("packet-announcement", packet::announcement, words::FRAMES),
+    Target { trial: 2000, ..text("ipam-space", ipam::space, &[]) },
+    text("kernel-datagram", kernel::datagram, words::NETLINK),
+    text("kernel-message", kernel::message, words::NETLINK),
+    slow(text("daemon-config", daemon::config, words::CONFIG)),
+    json("daemon-body", daemon::body, words::REQUESTS),
+    text("daemon-query", daemon::query, words::QUERY),
+    slow(json("engine-intent", engine::intent, words::RECORDS)),
+    slow(json("engine-records", engine::records, words::RECORDS)),
+];
+
+/// The target of this name.
+pub fn named(name: &str) -> Option<&'static Target> {
+    ALL.iter().find(|target| target.name == name)
+}
+
+/// A directory that goes with the thread; in memory where there is such a file system.
+fn temporary() -> Option<TempDir> {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).ok()
+}
+
+/// Parses text; what was read must read the same again once it is written.
+fn parsed<T: FromStr<Err = model::Error> + Display + PartialEq + Debug>(text: &str) -> Option<T> {
+    match text.parse::<T>() {
+        Err(error) => {
+            refused(error);
+            None
+        }
+        Ok(value) => {
+            reached("read");
+            let written = value.to_string();
+            assert_eq!(written.parse::<T>().as_ref(), Ok(&value), "{text:?} was written as {written:?}");
+            Some(value)
+        }
+    }
+}
+
+/// Reads JSON; what was read must be writable, and read the same again.
+fn document<T: Serialize + DeserializeOwned + PartialEq + Debug>(input: &[u8]) -> Option<T> {
+    let kind = std::any::type_name::<T>();
+    match serde_json::from_slice::<T>(input) {
+        Err(error) => {
+            // serde's own words: whoever shows them sees to their form.
+            reached(format!("{kind} {}", serde_shape(&error.to_string())));
+            None
+        }
+        Ok(value) => {
+            reached(kind);
+            let again = serde_json::to_vec(&value).and_then(|written| serde_json::from_slice::<T>(&written));
+            match again {
+                Ok(again) => assert_eq!(again, value, "{kind} changed on its way"),
+                Err(error) => assert!(error.to_string().is_empty(), "{kind} is not read back: {error}: {value:?}"),
+            }
+            Some(value)
+        }
+    }
+}
