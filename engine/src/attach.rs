@@ -108,7 +108,7 @@ impl Engine {
         };
         admit(&state, &network, &name, &wish, &at)?;
         let ep_iface = claim(&mut state, &network, &wish, random)?;
-        let endpoint = Endpoint {
+        let mut endpoint = Endpoint {
             schema: Endpoint::SCHEMA,
             id,
             name,
@@ -116,8 +116,12 @@ impl Engine {
             ep_iface,
             attachment: at,
             ifname: wish.ifname,
+            route_priority: 0,
             created: now(),
         };
+        if plan::gives_default_route(&network, &endpoint) {
+            endpoint.route_priority = free_route_priority(&state, &endpoint);
+        }
         state.add_endpoint(&endpoint);
         state.unsettled.insert(endpoint.id.to_string());
         Ok((network, endpoint))
@@ -286,6 +290,14 @@ fn admit(state: &State, network: &Network, name: &Name, wish: &Wish, at: &Attach
         )));
     }
     Ok(())
+}
+
+/// The lowest rank that no default route of the endpoint's namespace has.
+fn free_route_priority(state: &State, endpoint: &Endpoint) -> u32 {
+    let gives = |e: &&&Endpoint| state.networks.get(&e.network).is_some_and(|n| plan::gives_default_route(n, e));
+    let others = state.endpoints_in(&endpoint.attachment.namespace);
+    let taken: Vec<u32> = others.iter().filter(gives).map(|e| e.route_priority).collect();
+    (0..).find(|rank| !taken.contains(rank)).unwrap_or(u32::MAX)
 }
 
 /// Claims an address of each family that the network has; all or none.

@@ -70,6 +70,7 @@ impl Engine {
     /// Removes a network that has no endpoints, and the parents that nothing else needs.
     pub fn remove_network(&self, reference: &str) -> Result<NetworkView, Error> {
         let network = self.state().network(reference)?.clone();
+        self.await_endpoints(&network);
         let keys = self.chain_keys(&network.parent).into_iter().chain([network.id.to_string()]);
         let _mine = self.reservations.take(keys);
         let (view, network, parents) = {
@@ -97,6 +98,17 @@ impl Engine {
         self.withdraw_network(&network, &parents)?;
         self.emit("network", "remove", network.id.as_str(), network.name.as_str(), &[]);
         Ok(view)
+    }
+
+    /// Waits for the attaches and detaches that are under way on a network: an endpoint that nobody is shown
+    /// any more must not keep its network from being removed.
+    fn await_endpoints(&self, network: &Network) {
+        let under_way: Vec<String> = {
+            let state = self.state();
+            let ids = state.endpoints_of(&network.id).into_iter().map(|e| e.id.to_string());
+            ids.filter(|id| state.unsettled.contains(id)).collect()
+        };
+        drop(self.reservations.take(under_way));
     }
 
     /// Removes every network that has no endpoints; their names.
@@ -321,6 +333,7 @@ fn sample_endpoint(rehearsal: &mut State, network: &Network) -> Result<Vec<Strin
         ep_iface,
         attachment: model::Attachment { path: SANDBOX.into(), namespace, process: None, sandbox: None },
         ifname: None,
+        route_priority: 0,
         created: network.created,
     };
     let plan = plan::endpoint(network, &endpoint);

@@ -44,6 +44,10 @@ impl Engine {
             }
             state.add_endpoint(endpoint);
         }
+        if let Some(link) = parents.iter().find(|link| lies_on_itself(link, &parents)) {
+            let reason = "its lower links lead back to it".to_owned();
+            return Err(Error::Record { key: format!("{}{}/", records::PARENTS, link.name), reason });
+        }
         state.provisioned = parents.into_iter().map(|p| (p.name.clone(), p)).collect();
         state.sandboxes = sandboxes.into_iter().map(|s| (s.id.clone(), s)).collect();
         tracing::info!(networks = networks.len(), endpoints = endpoints.len(), "read from the store");
@@ -93,4 +97,14 @@ impl Engine {
             }
         }
     }
+}
+
+/// Whether the links below a provisioned one, followed down, never end: only in an edited store.
+fn lies_on_itself(link: &ProvisionedLink, all: &[ProvisionedLink]) -> bool {
+    let mut below = link.lower();
+    for _ in all {
+        let Some(record) = below.and_then(|lower| all.iter().find(|r| r.name == *lower)) else { return false };
+        below = record.lower();
+    }
+    below.is_some_and(|lower| all.iter().any(|r| r.name == *lower))
 }

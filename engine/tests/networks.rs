@@ -181,7 +181,7 @@ fn a_parents_own_gateway_and_address_are_taken_over_aloud() {
     rig.kernel().add_host_address("eth0", "192.168.1.5/24".parse().unwrap());
     let default: IpNet = "0.0.0.0/0".parse().unwrap();
     let via = Some("192.168.1.254".parse().unwrap());
-    rig.kernel().add_host_route("eth0", plan::Route { destination: default, via, source: None });
+    rig.kernel().add_host_route("eth0", plan::Route { destination: default, via, source: None, metric: None });
     let warnings = rig.create(&spec("macvlan", "n", NET, &parent("eth0"))).unwrap();
     assert_eq!(
         warnings,

@@ -71,7 +71,7 @@ fn change(random: &mut Random, words: &[&[u8]], input: &mut Vec<u8>, other: &[u8
             let edge = random.pick(b"\0\x01\x7f\x80\xff \n\t\"'\\{}[]:,.=/%-+09aAzZ").copied().unwrap_or_default();
             at(random, input, |byte, _| *byte = edge);
         }
-        4 | 5 | 6 => {
+        4..=6 => {
             let word = random.pick(words).copied().unwrap_or_default();
             // Over what stands there, over a token of the kind, or in between.
             let range = match random.below(3) {

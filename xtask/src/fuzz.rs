@@ -16,8 +16,8 @@ pub(crate) struct Args {
 
 /// Runs the targets; the first that fails ends it.
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
-    process::run(cargo::command().args(["build", "--release", "--locked", "--package", "trunkline-fuzz"]))?;
-    let program = cargo::metadata()?.target_directory.join("release/trunkline-fuzz");
+    process::run(cargo::command().args(["build", "--profile", "fuzz", "--locked", "--package", "trunkline-fuzz"]))?;
+    let program = cargo::metadata()?.target_directory.join("fuzz/trunkline-fuzz");
     let program = program.to_string_lossy();
     let targets = process::output(process::command(&program).arg("--list"))?;
     let targets: Vec<&str> =

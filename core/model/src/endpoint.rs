@@ -62,8 +62,15 @@ pub struct Endpoint {
     /// The link's name in the sandbox, if one was asked for; otherwise the next free `eth` number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ifname: Option<LinkName>,
+    /// Its default route's rank among those of its namespace's endpoints: 0 comes first.
+    #[serde(default, skip_serializing_if = "is_first")]
+    pub route_priority: u32,
     /// When it was made.
     pub created: Timestamp,
+}
+
+fn is_first(priority: &u32) -> bool {
+    *priority == 0
 }
 
 impl Endpoint {

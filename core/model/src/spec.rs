@@ -155,7 +155,9 @@ fn number<'a>(
     range: std::ops::RangeInclusive<u32>,
 ) -> Result<Option<u32>, Error> {
     let Some(text) = get(option) else { return Ok(None) };
-    let value = text.parse::<u32>().ok().filter(|n| range.contains(n));
+    // `parse` alone would take "+7".
+    let digits = text.bytes().all(|b| b.is_ascii_digit());
+    let value = text.parse::<u32>().ok().filter(|n| digits && range.contains(n));
     value
         .map(Some)
         .ok_or_else(|| value_error(option, text, &format!("a number from {} to {}", range.start(), range.end())))

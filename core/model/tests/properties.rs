@@ -1,5 +1,7 @@
 //! What holds for every value of the model, and for every request that it takes.
 
+#![allow(clippy::unwrap_used)]
+
 use ipnet::IpNet;
 use proptest::prelude::*;
 use std::collections::BTreeMap;

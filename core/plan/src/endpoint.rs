@@ -43,12 +43,13 @@ fn ipv6_sysctls(ipv6: bool, accept_ra: bool) -> Vec<Sysctl> {
 
 fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
     let mine: Vec<IpNet> = endpoint.ep_iface.addresses().collect();
-    let on_link = |destination| Route { destination, via: None, source: None };
+    let on_link = |destination| Route { destination, via: None, source: None, metric: None };
+    let default = |route: Route| Route { metric: metric(&route, endpoint.route_priority), ..route };
     if network.settings.driver.is_routed() {
         // l3 answers no ARP: the next hop is the link itself. An internal network's subnets reach each
         // other all the same.
         if !network.settings.internal {
-            return mine.iter().map(|a| on_link(default_route(a.addr().is_ipv6()))).collect();
+            return mine.iter().map(|a| default(on_link(default_route(a.addr().is_ipv6())))).collect();
         }
         let same_family = |prefix: &IpNet| mine.iter().any(|a| a.addr().is_ipv6() == prefix.addr().is_ipv6());
         let others = network.subnets.iter().map(|s| s.prefix);
@@ -62,8 +63,21 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
         destination: default_route(gateway.is_ipv6()),
         via: Some(gateway),
         source: None,
+        metric: None,
     };
-    mine.iter().filter_map(gateway).map(via).collect()
+    mine.iter().filter_map(gateway).map(via).map(default).collect()
+}
+
+/// Whether an endpoint of the network has a default route.
+pub fn gives_default_route(network: &Network, endpoint: &Endpoint) -> bool {
+    routes(network, endpoint).iter().any(|route| route.destination.prefix_len() == 0)
+}
+
+/// The kernel refuses a second default route of the same metric (EEXIST). So the first endpoint of a sandbox
+/// gives the way out, and the next one takes over when it goes.
+fn metric(route: &Route, priority: u32) -> Option<u32> {
+    let least = if route.destination.addr().is_ipv6() { 1024 } else { 0 };
+    (priority > 0).then(|| priority.saturating_mul(100).saturating_add(least))
 }
 
 fn default_route(ipv6: bool) -> IpNet {

@@ -44,7 +44,7 @@ pub fn shim(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
     let mut routes: Vec<Route> = endpoints
         .iter()
         .flat_map(|e| e.ep_iface.addresses())
-        .map(|a| Route { destination: IpNet::from(a.addr()), via: None, source: source(&a) })
+        .map(|a| Route { destination: IpNet::from(a.addr()), via: None, source: source(&a), metric: None })
         .collect();
     routes.sort();
     Some(LinkPlan {

@@ -16,7 +16,7 @@ pub mod parent;
 mod show;
 
 pub use delta::delta;
-pub use endpoint::endpoint;
+pub use endpoint::{endpoint, gives_default_route};
 pub use error::Error;
 pub use facts::{Hardware, LinkInfo, SeenKind, SeenLink};
 pub use host::{provisioned, shim, shim_name, shim_tag};

@@ -88,6 +88,10 @@ pub struct Route {
     pub via: Option<IpAddr>,
     /// The preferred source address.
     pub source: Option<IpAddr>,
+    /// Of several routes to one destination the one with the lowest metric is taken; none: the kernel's own,
+    /// which is 0 for IPv4 and 1024 for IPv6 (net/ipv6/route.c, IP6_RT_PRIO_USER).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
 }
 
 /// A per-link setting: `/proc/sys/net/<family>/conf/<link>/<key>`.

@@ -69,5 +69,6 @@ fn route(route: &Route, link: &str) -> String {
     };
     let via = route.via.map(|v| format!(" via {v}")).unwrap_or_default();
     let source = route.source.map(|s| format!(" src {s}")).unwrap_or_default();
-    format!("{destination}{via} dev {link}{source}")
+    let metric = route.metric.map(|m| format!(" metric {m}")).unwrap_or_default();
+    format!("{destination}{via} dev {link}{source}{metric}")
 }

@@ -56,6 +56,7 @@ fn endpoint(network: &Network, v4: Option<&str>, v6: Option<&str>) -> Endpoint {
         },
         attachment: Attachment { path: "/proc/1/ns/net".into(), namespace, process: None, sandbox: None },
         ifname: None,
+        route_priority: 0,
         created: Timestamp(0),
     }
 }

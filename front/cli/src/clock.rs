@@ -86,7 +86,12 @@ fn rfc3339(text: &str) -> Option<Timestamp> {
     if hour > 23 || minute > 59 || second > 60 {
         return None;
     }
-    let seconds = days(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    let midnight = days(year, month, day) * 86_400;
+    // 31 February would be a day in March.
+    if !Timestamp(midnight * 1000).to_string().starts_with(&format!("{year:04}-{month:02}-{day:02}")) {
+        return None;
+    }
+    let seconds = midnight + hour * 3600 + minute * 60 + second;
     unix(&format!("{seconds}.{fraction}"))
 }
 
@@ -132,9 +137,16 @@ mod tests {
         assert_eq!(parse("1795310625.12"), Some(1_795_310_625_120));
         assert_eq!(parse("1h30m"), Some(1_795_310_625_000 - 5_400_000));
         for wrong in
-            ["", "yesterday", "10", "10x", "m", "2026-13-01", "2026-11-22T25:00:00", "1.2.3", "99999999999999999999"]
+            ["", "yesterday", "10", "10x", "m", "2026-13-01", "2026-02-31", "2026-11-22T25:00:00", "1.2.3", "99999999999999999999"]
         {
             assert!(parse(wrong).is_none() || wrong == "10", "{wrong}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_time_or_refused(text in "\\PC{0,24}|[0-9TZ:.smhd-]{0,30}") {
+            let _ = parse(&text, Timestamp(1_795_310_625_000));
         }
     }
 }

@@ -39,7 +39,7 @@ impl FromStr for Template {
         let mut parts = Vec::new();
         let mut rest = text;
         while let Some(start) = rest.find("{{") {
-            let end = rest.find("}}").filter(|end| *end > start).ok_or("a {{ has no }}")?;
+            let end = rest[start + 2..].find("}}").map(|end| start + 2 + end).ok_or("a {{ has no }}")?;
             parts.push(Part::Text(unescape(&rest[..start])));
             parts.push(action(rest[start + 2..end].trim())?);
             rest = &rest[end + 2..];
@@ -191,5 +191,17 @@ mod tests {
         assert_eq!(render("{{range .Subnets}}"), "cannot read \"range .Subnets\": a field such as .Name expected");
         assert!(render("{{.Nope}}").starts_with("invalid template field \".Nope\": there are .big, .id"));
         assert_eq!(render("{{.Id.X}}"), "invalid template field \".Id.X\": abc has no fields");
+    }
+
+    #[test]
+    fn braces_outside_of_an_action_are_text() {
+        assert_eq!(render("}} {{.Id}}"), "}} abc");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_a_template_or_refused(text in "\\PC{0,40}|[{}.a-zA-Z ]{0,40}") {
+            render(&text);
+        }
     }
 }

@@ -296,3 +296,28 @@ fn parent_missing_at_the_start() {
     ping(&late, "192.168.1.2");
     site.check();
 }
+
+/// The card goes down and up, and somebody deletes the sub-interface: traffic comes back by itself.
+#[test]
+fn a_parent_that_comes_and_goes() {
+    let switch = Switch::new().unwrap();
+    let host = Host::new("host").unwrap();
+    host.plug(&switch, "eth0", &Port::trunk([215])).unwrap();
+    let router = access(&switch, 215, "192.168.215.1/24");
+    let site = Site::start(&host);
+    site.create("-d macvlan -o parent=eth0.215 --subnet 192.168.215.0/24 --gateway 192.168.215.1 m215");
+    let sandbox = site.attach("m215", "");
+    ping(&sandbox, "192.168.215.1");
+    host.set_down("eth0").unwrap();
+    assert_eq!(site.degraded(), ["m215 parent eth0.215 is down: ip link set eth0.215 up"]);
+    host.set_up("eth0").unwrap();
+    while !site.degraded().is_empty() || !site.cli("check").success() {}
+    ping_both((&sandbox, "192.168.215.2"), (&router, "192.168.215.1"));
+
+    host.delete("eth0.215").unwrap();
+    while !site.degraded().is_empty() || !site.cli("check").success() {}
+    ping_both((&sandbox, "192.168.215.2"), (&router, "192.168.215.1"));
+    site.disconnect("m215", &sandbox);
+    site.remove("m215");
+    assert_eq!(host.links().unwrap(), ["lo", "eth0"]);
+}

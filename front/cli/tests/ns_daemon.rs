@@ -260,3 +260,76 @@ fn ipv6_without_surprises() {
     site.create("-o parent=eth0 -o mac=random --subnet 10.5.0.0/24 random");
     assert_ne!(mac("random"), mac("random"));
 }
+
+/// Two networks with gateways: the first gives the way out, and the second takes over when it goes.
+#[test]
+fn default_routes_of_two_networks() {
+    let (_switch, host, router) = lan();
+    let mut site = with_mcv(&host, "");
+    site.create(
+        "-o parent=eth0 -o mtu=1400 --subnet 192.168.2.0/24 --gateway 192.168.2.1 \
+         --subnet fd00:2::/64 --gateway fd00:2::1 second",
+    );
+    router.add_address("eth0", "192.168.2.1/24").unwrap();
+    router.add_address("lo", "10.20.30.40/32").unwrap();
+    let sandbox = site.attach("mcv", "");
+    site.ok(&site.connect_line("second", "", &sandbox));
+    let ways = |kind: &str| {
+        let shown = ip(&sandbox, &format!("{kind} route show default"));
+        shown.lines().map(|line| line.split(" proto").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ways("-4"), ["default via 192.168.1.1 dev eth0", "default via 192.168.2.1 dev eth1"]);
+    assert_eq!(ways("-6"), ["default via fd00:1::1 dev eth0", "default via fd00:2::1 dev eth1"]);
+    assert!(ip(&sandbox, "-4 route show default").contains("metric 100"));
+    ping(&sandbox, "10.20.30.40");
+    assert!(ip(&sandbox, "link show eth1").contains("mtu 1400"));
+    site.check();
+    // It is so after a repair, too.
+    site.daemon.stop().unwrap();
+    ip(&sandbox, "route del default via 192.168.2.1");
+    site.daemon.launch().unwrap();
+    assert_eq!(ways("-4").len(), 2);
+    site.disconnect("mcv", &sandbox);
+    assert_eq!(ways("-4"), ["default via 192.168.2.1 dev eth1"]);
+    ping(&sandbox, "10.20.30.40");
+    // The first rank is free again.
+    site.ok(&site.connect_line("mcv", "", &sandbox));
+    assert_eq!(ways("-4"), ["default via 192.168.1.1 dev eth0", "default via 192.168.2.1 dev eth1"]);
+    site.check();
+    let output =
+        cli(&site, &["run", "--rm", "--net", "second", "--net", "mcv", "--", "ip", "route", "show", "default"]);
+    assert!(output.success() && output.stdout.starts_with("default via 192.168.2.1 dev eth0"), "{output}");
+}
+
+/// After a reboot: the run directory is empty and the sandboxes are gone; networks stay, endpoints do not.
+#[test]
+fn a_reboot() {
+    let (_switch, host, router) = lan();
+    let mut site = with_mcv(&host, "-o host_access=true");
+    let one = site.attach("mcv", "--ip 192.168.1.20");
+    site.ok("run -d --name web --net mcv -- sleep 1000");
+    let pid = site.json("ps --format json")[0]["pid"].to_string();
+    let addresses = site.inspect("mcv")["host_addresses"].clone();
+    site.daemon.kill9().unwrap();
+    drop(one);
+    host.run("kill", ["-KILL", &pid]).unwrap();
+    let shim = host.links().unwrap().into_iter().find(|link| link.starts_with("tl-")).unwrap();
+    host.delete(&shim).unwrap();
+    while std::fs::read_dir(site.daemon.run_dir().join("exit")).map_or(0, Iterator::count) == 0 {
+        thread::yield_now();
+    }
+    std::fs::remove_dir_all(site.daemon.run_dir()).unwrap();
+    site.daemon.launch().unwrap();
+    until(|| (site.json("endpoint ls --format json") == Value::Array(Vec::new())).then_some(()));
+    until(|| (status_of(&site, "web")["state"] == "exited").then_some(()));
+    assert_eq!(site.inspect("mcv")["host_addresses"], addresses);
+    until(|| site.cli("check").success().then_some(()));
+    // The addresses are free again, and the host's shim is back.
+    let sandbox = site.attach("mcv", "--ip 192.168.1.20");
+    ping_both((&sandbox, "192.168.1.20"), (&router, "192.168.1.1"));
+    ping(&host, "192.168.1.20");
+    site.disconnect("mcv", &sandbox);
+    site.ok("rm web");
+    site.remove("mcv");
+    assert_eq!(host.links().unwrap(), ["lo", "eth0"]);
+}

@@ -48,9 +48,9 @@ const fn json(name: &'static str, run: fn(&[u8]), words: &'static [&'static [u8]
     Target { name, run, words, format: Format::Json, trial: 20_000 }
 }
 
-/// For targets that touch files or start threads.
+/// For targets that start a whole engine.
 const fn slow(target: Target) -> Target {
-    Target { trial: 500, ..target }
+    Target { trial: 100, ..target }
 }
 
 /// Every target.
@@ -62,17 +62,17 @@ pub const ALL: &[Target] = &[
     text("model-id", names::id, words::NAMES),
     text("model-driver", names::driver, words::NAMES),
     text("model-parent", names::parent, words::NAMES),
-    text("model-options", network::options, words::OPTIONS),
+    Target { trial: 5000, ..text("model-options", network::options, words::OPTIONS) },
     json("model-network-spec", network::spec, words::OPTIONS),
     json("model-requests", records::requests, words::RECORDS),
     json("model-records", records::records, words::RECORDS),
-    json("model-views", records::views, words::RECORDS),
+    Target { trial: 5000, ..json("model-views", records::views, words::RECORDS) },
     text("packet-frame", packet::frame, words::FRAMES),
     text("packet-announcement", packet::announcement, words::FRAMES),
     Target { trial: 2000, ..text("ipam-space", ipam::space, &[]) },
     text("kernel-datagram", kernel::datagram, words::NETLINK),
     text("kernel-message", kernel::message, words::NETLINK),
-    slow(text("daemon-config", daemon::config, words::CONFIG)),
+    Target { trial: 2000, ..text("daemon-config", daemon::config, words::CONFIG) },
     json("daemon-body", daemon::body, words::REQUESTS),
     text("daemon-query", daemon::query, words::QUERY),
     slow(json("engine-intent", engine::intent, words::RECORDS)),

@@ -63,6 +63,8 @@ fn check(spec: &NetworkSpec, resolved: &Resolved) {
     assert!(resolved.default_ipv4 == spec.subnets.is_empty());
     let settings = &resolved.settings;
     assert!(settings.mtu.is_none_or(|mtu| (68..=65_535).contains(&mtu)));
+    let number = |value: &String| value.bytes().all(|b| b.is_ascii_digit());
+    assert!(spec.options.get("mtu").is_none_or(number), "a number with a sign");
     assert!(settings.advertise.count <= 3 && (100..=2000).contains(&settings.advertise.interval_ms));
     assert!(!settings.host_access || resolved.parent != Parent::None);
 }

@@ -4,16 +4,18 @@ use super::player::{Player, say};
 use lab::{Error, Host, Port, Switch, SwitchPort};
 
 const MAP: &str = "
-                         far 203.0.113.10                     every box is a network namespace of this process
-                          |
-                         router 203.0.113.1
-                          | trunk: native VLAN 1 (192.168.1.1), 32 (192.168.32.254), 40 (192.168.40.1)
-  desk 192.168.1.50 ---- switch ---- server 192.168.215.50
-      access VLAN 1       |  |           access VLAN 215
-                          |  | access VLAN 32
- trunk: native VLAN 1,    |  |
- tagged 40, 41, 215      eth0 eth1
-                     docker host 192.168.1.250: trunkline daemon";
+Every box is a network namespace of this process:
+
+                        far 203.0.113.10
+                                |
+                        router 203.0.113.1
+                                | trunk: native VLAN 1 (192.168.1.1), 32 (192.168.32.254), 40 (192.168.40.1)
+   desk 192.168.1.50 ------- switch ------- server 192.168.215.50
+       access VLAN 1           | |             access VLAN 215
+     trunk: native VLAN 1,     | | access VLAN 32
+     tagged 40, 41, 215    eth0| |eth1
+                     docker-host 192.168.1.250
+                         trunkline daemon";
 
 /// VLANs beside the native one that the docker host's trunk carries.
 const TAGGED: [u16; 3] = [40, 41, 215];

@@ -32,6 +32,7 @@ impl FakeLink {
             destination: address.trunc(),
             via: None,
             source: address.addr().is_ipv4().then(|| address.addr()),
+            metric: None,
         })
     }
 

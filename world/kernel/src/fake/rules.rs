@@ -270,6 +270,7 @@ fn add_route(link: &mut FakeLink, route: &Route, taken: &[Route]) -> Result<(), 
     let same = |there: &Route| {
         there.destination == route.destination.trunc()
             && there.via == route.via
+            && there.metric == route.metric
             && (route.source.is_none() || there.source == route.source)
     };
     if link.all_routes().any(|there| same(&there)) {
@@ -287,7 +288,8 @@ fn add_route(link: &mut FakeLink, route: &Route, taken: &[Route]) -> Result<(), 
     if !link.info.up {
         return Err((libc::ENETDOWN, Some("Device for nexthop is not up")));
     }
-    if taken.iter().any(|there| there.destination == route.destination.trunc() && route.destination.addr().is_ipv4()) {
+    let equal = |there: &Route| there.destination == route.destination.trunc() && there.metric == route.metric;
+    if route.destination.addr().is_ipv4() && taken.iter().any(equal) {
         return Err(bare(libc::EEXIST));
     }
     link.routes.push(Route { destination: route.destination.trunc(), ..route.clone() });

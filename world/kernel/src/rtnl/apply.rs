@@ -42,7 +42,7 @@ fn is_ours(link: &LinkInfo) -> bool {
 
 /// The course of one `apply`. The fields go in this order: back home first, then the socket.
 struct Visit<'a> {
-    /// The thread is in the namespace, since a setting was written there.
+    /// The thread is in the namespace, since something needed it there.
     inside: Option<Inside>,
     /// A socket in the namespace.
     socket: Option<Socket>,
@@ -234,25 +234,22 @@ impl Visit<'_> {
             Some(socket) => socket,
             None => self.open()?,
         };
-        let listener = {
-            let _inside = match self.namespace {
-                Some(namespace) => namespace.enter()?,
-                None => self.rtnl.host.enter()?,
-            };
+        let listener = if self.namespace.is_some() {
+            self.enter()?;
+            delete::listen()?
+        } else {
+            let _inside = self.rtnl.host.enter()?;
             delete::listen()?
         };
         delete::delete(&self.rtnl.deleters, request, &listener, link.index).map_err(|refusal| refusal.named(words))
     }
 
-    fn open(&self) -> Result<Socket, Error> {
-        match self.namespace {
-            None => self.rtnl.sockets.take(),
-            Some(_) if self.inside.is_some() => host::open_socket(),
-            Some(namespace) => {
-                let _inside = namespace.enter()?;
-                host::open_socket()
-            }
+    fn open(&mut self) -> Result<Socket, Error> {
+        if self.namespace.is_none() {
+            return self.rtnl.sockets.take();
         }
+        self.enter()?;
+        host::open_socket()
     }
 
     fn socket(&mut self) -> Result<&mut Socket, Error> {
@@ -263,7 +260,8 @@ impl Visit<'_> {
         Ok(self.socket.insert(socket))
     }
 
-    /// Stays in the namespace until the visit ends: several settings follow each other.
+    /// Stays in the namespace until the visit ends: opening a socket and the settings need it, and
+    /// each way in and out costs four system calls.
     fn enter(&mut self) -> Result<(), Error> {
         if self.inside.is_none() {
             self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter()?);

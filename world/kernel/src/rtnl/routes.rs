@@ -58,6 +58,7 @@ fn message(index: u32, route: &Route) -> RouteMessage {
     }
     attributes.push(RouteAttribute::Oif(index));
     attributes.extend(route.source.map(|source| RouteAttribute::PrefSource(source.into())));
+    attributes.extend(route.metric.map(RouteAttribute::Priority));
     message
 }
 
@@ -91,21 +92,28 @@ pub(crate) fn read(kind: u16, payload: &[u8]) -> Option<Vec<SeenRoute>> {
         AddressFamily::Inet6 => [0; 16].into(),
         _ => return None,
     };
-    let (mut destination, mut source, mut hops) = (any, None, &[][..]);
+    let (mut destination, mut source, mut metric, mut hops) = (any, None, None, &[][..]);
     for attribute in &message.attributes {
         match attribute {
             RouteAttribute::Destination(to) => destination = ip(to)?,
             RouteAttribute::PrefSource(from) => source = ip(from),
+            // The kernel shows the one that it chose itself, too.
+            RouteAttribute::Priority(priority) => metric = Some(*priority).filter(|m| *m != usual_metric(any)),
             RouteAttribute::MultiPath(several) => hops = several,
             _ => {}
         }
     }
     let destination = IpNet::new(destination, header.destination_prefix_length).ok()?;
     let automatic = matches!(header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra);
-    let seen = |link, via| SeenRoute { link, route: Route { destination, via, source }, automatic };
+    let seen = |link, via| SeenRoute { link, route: Route { destination, via, source, metric }, automatic };
     let mut routes: Vec<_> = next_hop(&message.attributes).map(|(link, via)| seen(link, via)).into_iter().collect();
     routes.extend(hops.iter().map(|hop: &RouteNextHop| seen(hop.interface_index, gateway(&hop.attributes))));
     Some(routes)
+}
+
+/// What the kernel gives a route that asks for none (net/ipv6/route.c, IP6_RT_PRIO_USER).
+fn usual_metric(family: IpAddr) -> u32 {
+    if family.is_ipv6() { 1024 } else { 0 }
 }
 
 fn next_hop(attributes: &[RouteAttribute]) -> Option<(u32, Option<IpAddr>)> {

@@ -15,17 +15,20 @@ fn body(message: RouteNetlinkMessage) -> Vec<u8> {
 
 #[test]
 fn routes_read_back_as_they_were_written() {
-    for (destination, via) in [
-        ("0.0.0.0/0", Some("10.0.0.1")),
-        ("10.1.0.0/16", None),
-        ("::/0", Some("fd00::1")),
-        ("fd07::/64", None),
-        ("0.0.0.0/0", Some("fe80::1")),
+    for (destination, via, metric) in [
+        ("0.0.0.0/0", Some("10.0.0.1"), None),
+        ("0.0.0.0/0", Some("10.0.0.1"), Some(100)),
+        ("10.1.0.0/16", None, None),
+        ("::/0", Some("fd00::1"), None),
+        ("::/0", Some("fd00::1"), Some(1124)),
+        ("fd07::/64", None, None),
+        ("0.0.0.0/0", Some("fe80::1"), None),
     ] {
         let route = plan::Route {
             destination: destination.parse().unwrap(),
             via: via.map(|via| via.parse().unwrap()),
             source: None,
+            metric,
         };
         let read = routes::read(routes::RTM_NEWROUTE, &body(routes::add(7, &route))).unwrap();
         assert_eq!(read, [routes::SeenRoute { link: 7, route, automatic: false }]);

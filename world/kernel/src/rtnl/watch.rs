@@ -70,6 +70,7 @@ impl Watcher {
             let all = Socket::listening(&SANDBOX_GROUPS).map_err(named)?;
             (own, all)
         };
+        only_ends(&all).map_err(|error| Error::io("filter notifications", &error))?;
         all.set_listen_all_namespaces(true).map_err(|error| Error::io("listen to all namespaces", &error))?;
         for socket in [&own, &all] {
             // The plain size is bound by net.core.rmem_max.
@@ -269,6 +270,31 @@ impl Listener {
         }
         self.tell(&KernelEvent::Overrun);
     }
+}
+
+/// Has the kernel drop what the second socket need not hear: all but RTM_DELLINK and RTM_DELNSID.
+/// Every change of a link in any sandbox would wake the thread up otherwise, and the host's own twice.
+fn only_ends(socket: &netlink_sys::Socket) -> io::Result<()> {
+    // A classic BPF program (Documentation/networking/filter.rst): half-words are read in network
+    // byte order. A notification is one message, its type at the offset 4 (linux/netlink.h).
+    let wanted = |kind: u16| u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
+    let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
+    let mut program = [
+        step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 4),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 2, 0, wanted(RTM_DELLINK)),
+        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, wanted(RTM_DELNSID)),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
+        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
+    let length = mem::size_of_val(&filter) as libc::socklen_t;
+    // SAFETY: `filter` describes `program` with its true length, both outlive the call, and the
+    // kernel copies the program.
+    let result = unsafe {
+        let option = (&raw const filter).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, option, length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 enum Received {

@@ -118,7 +118,7 @@ pub fn attachment(link: Link, address: &str, gateway: Option<&str>) -> Vec<Op> {
     ops.extend(gateway.map(|gateway| {
         let via = gateway.parse().unwrap();
         let destination = if gateway.contains(':') { "::/0" } else { "0.0.0.0/0" };
-        Op::AddRoute(Route { destination: destination.parse().unwrap(), via: Some(via), source: None })
+        Op::AddRoute(Route { destination: destination.parse().unwrap(), via: Some(via), source: None, metric: None })
     }));
     ops
 }
