@@ -89,7 +89,9 @@ impl Engine {
 
     fn end_sandbox(&self, sandbox: &Sandbox, code: Option<i32>) -> Result<SandboxStatus, Error> {
         let _mine = self.reservations.take([sandbox.id.to_string()]);
-        match self.state().sandboxes.get(&sandbox.id).map(|s| s.status.clone()) {
+        // Not in the `match` itself, whose arms would run under the state's lock.
+        let known = self.state().sandboxes.get(&sandbox.id).map(|s| s.status.clone());
+        match known {
             Some(SandboxStatus::Running) => {}
             // Its namespace's end was seen first; its monitor knows the code.
             Some(SandboxStatus::Exited { code: None, at }) if code.is_some() => {

@@ -48,9 +48,19 @@ fn ipvlan_in_every_mode_and_with_every_flag() {
                 // The kernel would take it and drop it.
                 new.mac = Some(MacAddr([2, 0, 0, 0, 0, 9]));
                 let mut ops = attachment(new, "10.0.0.2/24", None);
-                ops.push(Op::AddRoute(Route { destination: "0.0.0.0/0".parse().unwrap(), via: None, source: None, metric: None }));
+                ops.push(Op::AddRoute(Route {
+                    destination: "0.0.0.0/0".parse().unwrap(),
+                    via: None,
+                    source: None,
+                    metric: None,
+                }));
                 ops.push(Op::AddAddress { address: "fd00::2/64".parse().unwrap(), dad: false });
-                ops.push(Op::AddRoute(Route { destination: "::/0".parse().unwrap(), via: None, source: None, metric: None }));
+                ops.push(Op::AddRoute(Route {
+                    destination: "::/0".parse().unwrap(),
+                    via: None,
+                    source: None,
+                    metric: None,
+                }));
                 for ops in [&ops[..], &ops[1..]] {
                     kernel.apply(&sandbox.place(), LinkTag(3), ops).unwrap();
                 }

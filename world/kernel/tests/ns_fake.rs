@@ -17,7 +17,12 @@ const A: Where = Where::Sandbox(0);
 const B: Where = Where::Sandbox(1);
 
 fn route(destination: &str, via: Option<&str>) -> Route {
-    Route { destination: destination.parse().unwrap(), via: via.map(|via| via.parse().unwrap()), source: None, metric: None }
+    Route {
+        destination: destination.parse().unwrap(),
+        via: via.map(|via| via.parse().unwrap()),
+        source: None,
+        metric: None,
+    }
 }
 
 fn address(text: &str) -> Op {

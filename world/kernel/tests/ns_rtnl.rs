@@ -44,7 +44,12 @@ fn attaches_in_place() {
         assert_eq!(info.alias.as_deref(), Some("trunkline test 7"));
         assert!(info.lower.is_some() && info.lower_elsewhere);
         assert_eq!(seen[0].addresses, ["10.0.0.2/24".parse().unwrap(), "fd00::2/64".parse().unwrap()]);
-        let default = Route { destination: "0.0.0.0/0".parse().unwrap(), via: "10.0.0.1".parse().ok(), source: None, metric: None };
+        let default = Route {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            via: "10.0.0.1".parse().ok(),
+            source: None,
+            metric: None,
+        };
         assert_eq!(seen[0].routes, [default]);
 
         let shown = sandbox.ip("address show dev eth0");
@@ -200,7 +205,12 @@ fn doing_it_again_changes_nothing() {
             source: None,
             metric: None,
         }));
-        ops.push(Op::AddRoute(Route { destination: "10.7.0.0/16".parse().unwrap(), via: None, source: None, metric: None }));
+        ops.push(Op::AddRoute(Route {
+            destination: "10.7.0.0/16".parse().unwrap(),
+            via: None,
+            source: None,
+            metric: None,
+        }));
         kernel.apply(&place, LinkTag(3), &ops).unwrap();
         let before = kernel.observe(&place, None).unwrap();
         kernel.apply(&place, LinkTag(3), &ops[1..]).unwrap();
@@ -208,7 +218,12 @@ fn doing_it_again_changes_nothing() {
 
         // Another address under the same number of bits is no repetition; another route to the same
         // place is a conflict.
-        let other = Route { destination: "0.0.0.0/0".parse().unwrap(), via: "10.0.0.9".parse().ok(), source: None, metric: None };
+        let other = Route {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            via: "10.0.0.9".parse().ok(),
+            source: None,
+            metric: None,
+        };
         let error = kernel.apply(&place, LinkTag(3), &[Op::AddRoute(other)]).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EEXIST), "{error}");
 

@@ -127,9 +127,15 @@ fn routes_as_the_kernel_takes_them() {
     add(&kernel, &place, link(1, BRIDGE, Some("eth0"))).unwrap();
     let apply = |op: Op| kernel.apply(&place, LinkTag(1), &[op]).map_err(|error| error.errno());
     let route = |via: &str| {
-        Op::AddRoute(Route { destination: "0.0.0.0/0".parse().unwrap(), via: via.parse().ok(), source: None, metric: None })
+        Op::AddRoute(Route {
+            destination: "0.0.0.0/0".parse().unwrap(),
+            via: via.parse().ok(),
+            source: None,
+            metric: None,
+        })
     };
-    let direct = Op::AddRoute(Route { destination: "10.7.0.0/16".parse().unwrap(), via: None, source: None, metric: None });
+    let direct =
+        Op::AddRoute(Route { destination: "10.7.0.0/16".parse().unwrap(), via: None, source: None, metric: None });
     assert_eq!(apply(direct), Err(Some(libc::ENETDOWN)));
     apply(Op::SetUp { alias: "x".into() }).unwrap();
     assert_eq!(apply(route("10.0.0.1")), Err(Some(libc::ENETUNREACH)));
