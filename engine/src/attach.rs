@@ -13,7 +13,7 @@ use model::{
     Attachment, Driver, Endpoint, EndpointId, EndpointInterface, IpvlanMode, LinkName, MacAddr, MacPolicy, MacvlanMode,
     Name, NameKind, Network,
 };
-use plan::{LinkInfo, LinkTag};
+use plan::LinkInfo;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
@@ -133,6 +133,9 @@ impl Engine {
         self.runs.write(&endpoint_intent(network, endpoint))?;
         let pending = self.store.submit(records::put_endpoint(network, endpoint));
         let link = self.make_link(network, endpoint);
+        if let Ok(Some(link)) = &link {
+            self.watch_and_announce(network, endpoint, link);
+        }
         let committed = pending.wait();
         let link = link?;
         committed.map_err(Error::store("record endpoint", &endpoint.name))?;
@@ -166,9 +169,6 @@ impl Engine {
             state.unsettled.remove(endpoint.id.as_str());
             state.links.extend(link.map(|l| (endpoint.id.clone(), l.name.clone())));
         }
-        if let Some(link) = link {
-            self.watch_and_announce(network, endpoint, link);
-        }
         let addresses: Vec<_> = endpoint.ep_iface.addresses().map(|a| a.to_string()).collect();
         let attributes = [("network", network.name.to_string()), ("addresses", addresses.join(" "))];
         self.emit("endpoint", "connect", endpoint.id.as_str(), endpoint.name.as_str(), &attributes);
@@ -185,7 +185,7 @@ impl Engine {
         if let (Some(mac), false, 1..) = (link.mac, silent, advertise.count) {
             self.kernel.announce(Announcement {
                 sandbox,
-                tag: LinkTag::of(endpoint.id.as_str()),
+                link: link.name.clone(),
                 mac,
                 addresses: endpoint.ep_iface.addresses().map(|a| a.addr()).collect(),
                 count: advertise.count,

@@ -159,11 +159,11 @@ impl Engine {
         let mut facts = ParentFacts::default();
         if let Some(link) = link.filter(|_| choice.make.is_empty()) {
             if !provisioned.contains_key(&choice.name) {
-                let links = self.kernel.host_links().map_err(failed())?;
-                let master = links.iter().find(|l| Some(l.index) == link.master && !is_vrf(l));
-                let hardware = self.kernel.hardware(&choice.name);
-                let foreign: Vec<LinkInfo> = links.iter().filter(|l| l.index != link.index).cloned().collect();
-                parent::carry(&link, driver, &foreign, master, &hardware)?;
+                // Everything else would have to be described to us too: only for a link that has a master.
+                let others = link.master.map(|_| self.kernel.host_links().map_err(failed())).transpose()?;
+                let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
+                let uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
+                parent::carry(&link, driver, &uppers, master, &self.kernel.hardware(&choice.name))?;
             }
             if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > link.mtu) {
                 return Err(Error::Invalid(format!(
@@ -179,20 +179,25 @@ impl Engine {
 
     fn parent_facts(&self, link: &LinkInfo) -> Result<ParentFacts, Error> {
         let failed = || Error::kernel("look at parent", &link.name);
-        let addresses = self.kernel.host_addresses().map_err(failed())?;
-        let routes = self.kernel.host_routes().map_err(failed())?;
-        let on_it = |index: u32| index == link.index;
-        let default = |r: &kernel::HostRoute| r.route.destination.prefix_len() == 0 && on_it(r.link);
+        let addresses = self.kernel.host_addresses(Some(link.index)).map_err(failed())?;
+        let addresses: Vec<IpNet> = addresses.into_iter().map(|(_, a)| a).collect();
+        // Without an address of its own on the LAN the host has no gateway there.
+        let on_lan = |a: &IpNet| matches!(a, IpNet::V4(_)) || !plan::is_link_local(a);
+        let routes = match addresses.iter().any(on_lan) {
+            true => self.kernel.host_routes(Some(link.index)).map_err(failed())?,
+            false => Vec::new(),
+        };
+        let default = |r: &kernel::HostRoute| r.route.destination.prefix_len() == 0;
         Ok(ParentFacts {
-            addresses: addresses.into_iter().filter(|(i, _)| on_it(*i)).map(|(_, a)| a).collect(),
+            addresses,
             gateways: routes.iter().filter(|r| default(r)).filter_map(|r| r.route.via).collect(),
         })
     }
 
     fn host_prefixes(&self) -> Result<Vec<IpNet>, Error> {
         let failed = || Error::kernel("look at", "the host's prefixes");
-        let routes = self.kernel.host_routes().map_err(failed())?;
-        let addresses = self.kernel.host_addresses().map_err(failed())?;
+        let routes = self.kernel.host_routes(None).map_err(failed())?;
+        let addresses = self.kernel.host_addresses(None).map_err(failed())?;
         let prefixes = routes.into_iter().map(|r| r.route.destination).filter(|d| d.prefix_len() > 0);
         Ok(prefixes.chain(addresses.into_iter().map(|(_, a)| a.trunc())).collect())
     }

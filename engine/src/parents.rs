@@ -1,7 +1,6 @@
 //! The host's links as parents.
 
 use crate::{Engine, Error};
-use ipnet::IpNet;
 use model::LinkName;
 use model::view::ParentView;
 use plan::{LinkInfo, SeenKind, parent};
@@ -11,15 +10,15 @@ impl Engine {
     pub fn parents(&self) -> Result<Vec<ParentView>, Error> {
         let failed = || Error::kernel("list", "the host's links");
         let links = self.kernel.host_links().map_err(failed())?;
-        let addresses = self.kernel.host_addresses().map_err(failed())?;
-        let routes = self.kernel.host_routes().map_err(failed())?;
+        let addresses = self.kernel.host_addresses(None).map_err(failed())?;
+        let routes = self.kernel.host_routes(None).map_err(failed())?;
         let candidates = links.iter().filter(|l| is_candidate(l));
         let mut views: Vec<ParentView> = candidates
             .map(|link| {
                 let mine = addresses.iter().filter(|(index, _)| *index == link.index);
                 let default = routes.iter().filter(|r| r.link == link.index && r.route.destination.prefix_len() == 0);
                 let mut view = self.parent_view(link, &links);
-                view.subnets = mine.map(|(_, a)| a.trunc()).filter(is_global).collect();
+                view.subnets = mine.map(|(_, a)| a.trunc()).filter(|p| !plan::is_link_local(p)).collect();
                 view.subnets.dedup();
                 view.gateways = default.filter_map(|r| r.route.via).collect();
                 view
@@ -57,11 +56,6 @@ impl Engine {
 
 fn is_candidate(link: &LinkInfo) -> bool {
     !matches!(link.kind, SeenKind::Loopback | SeenKind::Macvlan(_) | SeenKind::Ipvlan(..))
-}
-
-/// Every link has its fe80::/64.
-fn is_global(prefix: &IpNet) -> bool {
-    !matches!(prefix, IpNet::V6(p) if p.addr().is_unicast_link_local())
 }
 
 fn kind_word(kind: &SeenKind) -> String {

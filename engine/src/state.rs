@@ -14,6 +14,7 @@ pub(crate) struct State {
     pub(crate) names: BTreeMap<String, NetworkId>,
     pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
     pub(crate) on_network: BTreeMap<NetworkId, BTreeSet<EndpointId>>,
+    in_namespace: BTreeMap<NamespaceId, BTreeSet<EndpointId>>,
     pub(crate) sandboxes: BTreeMap<SandboxId, Sandbox>,
     pub(crate) provisioned: BTreeMap<LinkName, ProvisionedLink>,
     pub(crate) space: AddressSpace<Name>,
@@ -55,6 +56,7 @@ impl State {
     /// Adds an endpoint whose addresses are claimed.
     pub(crate) fn add_endpoint(&mut self, endpoint: &Endpoint) {
         self.on_network.entry(endpoint.network.clone()).or_default().insert(endpoint.id.clone());
+        self.in_namespace.entry(endpoint.attachment.namespace.clone()).or_default().insert(endpoint.id.clone());
         self.endpoints.insert(endpoint.id.clone(), endpoint.clone());
     }
 
@@ -70,6 +72,12 @@ impl State {
         }
         if let Some(set) = self.on_network.get_mut(&endpoint.network) {
             set.remove(&endpoint.id);
+        }
+        if let Some(set) = self.in_namespace.get_mut(&endpoint.attachment.namespace) {
+            set.remove(&endpoint.id);
+            if set.is_empty() {
+                self.in_namespace.remove(&endpoint.attachment.namespace);
+            }
         }
         self.links.remove(&endpoint.id);
         self.unsettled.remove(endpoint.id.as_str());
@@ -106,7 +114,8 @@ impl State {
 
     /// The endpoints in a namespace, in the order they were made.
     pub(crate) fn endpoints_in(&self, namespace: &NamespaceId) -> Vec<&Endpoint> {
-        let mut found: Vec<_> = self.endpoints.values().filter(|e| e.attachment.namespace == *namespace).collect();
+        let ids = self.in_namespace.get(namespace).into_iter().flatten();
+        let mut found: Vec<_> = ids.filter_map(|id| self.endpoints.get(id)).collect();
         found.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         found
     }

@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// How often the watcher looks whether the engine stops.
 const TICK: Duration = Duration::from_millis(50);
 
+/// How long the watcher waits for more of the same change.
+const TOGETHER: Duration = Duration::from_millis(5);
+
 /// Starts the thread that follows the kernel. It holds the engine only while it works for it.
 pub(crate) fn start(
     engine: &Arc<Engine>,
@@ -29,7 +32,7 @@ fn follow(engine: &Weak<Engine>, events: &Receiver<KernelEvent>, audit_every: Du
         let event = events.recv_timeout(TICK);
         let Some(engine) = engine.upgrade().filter(|e| !e.is_stopping()) else { return };
         match event {
-            Ok(event) => engine.hear(event),
+            Ok(event) => engine.hear_all(event, events),
             Err(RecvTimeoutError::Timeout) if Instant::now() < audit_at => continue,
             Err(RecvTimeoutError::Timeout) => engine.audit(),
             Err(RecvTimeoutError::Disconnected) => {
@@ -46,11 +49,22 @@ fn follow(engine: &Weak<Engine>, events: &Receiver<KernelEvent>, audit_every: Du
 }
 
 impl Engine {
+    /// A change seldom comes alone: a link that is made tells of itself several times. What comes in the
+    /// next moment is heard together, each thing once.
+    fn hear_all(&self, first: KernelEvent, events: &Receiver<KernelEvent>) {
+        std::thread::sleep(TOGETHER);
+        let mut heard: Vec<KernelEvent> = Vec::new();
+        for event in [first].into_iter().chain(events.try_iter()) {
+            heard.retain(|earlier| !supersedes(&event, earlier));
+            heard.push(event);
+        }
+        heard.into_iter().for_each(|event| self.hear(event));
+    }
+
     fn hear(&self, event: KernelEvent) {
         match event {
             KernelEvent::LinkChanged(link) => self.link_changed(&link),
             KernelEvent::LinkGone { name, .. } => self.link_gone(&name),
-            KernelEvent::AddressingChanged => {}
             KernelEvent::SandboxLinkGone { namespace, .. } => self.reconcile_sandbox(&namespace),
             KernelEvent::NamespaceGone(namespace) => self.namespace_gone(&namespace),
             KernelEvent::Overrun => {
@@ -103,6 +117,16 @@ impl Engine {
         for (network, endpoint) in found {
             self.reconcile_endpoint(&network, &endpoint);
         }
+    }
+}
+
+/// Whether an event says all that an earlier one said.
+fn supersedes(event: &KernelEvent, earlier: &KernelEvent) -> bool {
+    match (event, earlier) {
+        (KernelEvent::LinkChanged(now), KernelEvent::LinkChanged(before)) => {
+            now.index == before.index && now.name == before.name
+        }
+        _ => event == earlier,
     }
 }
 

@@ -72,6 +72,11 @@ pub struct SeenLink {
     pub routes: Vec<Route>,
 }
 
+/// Whether a prefix is of the link-local kind that every IPv6 link has by itself (fe80::/10).
+pub fn is_link_local(prefix: &IpNet) -> bool {
+    matches!(prefix, IpNet::V6(p) if p.addr().is_unicast_link_local())
+}
+
 /// What sysfs tells about a link of the host, besides rtnetlink.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hardware {

@@ -18,7 +18,7 @@ mod show;
 pub use delta::delta;
 pub use endpoint::{endpoint, gives_default_route};
 pub use error::Error;
-pub use facts::{Hardware, LinkInfo, SeenKind, SeenLink};
+pub use facts::{Hardware, LinkInfo, SeenKind, SeenLink, is_link_local};
 pub use host::{provisioned, shim, shim_name, shim_tag};
 pub use object::{Link, LinkKind, LinkPlan, LinkTag, LinkTitle, Op, Route, Sysctl, SysctlFamily};
 pub use show::commands;

@@ -84,11 +84,14 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     fn host_links(&self) -> Answer<Vec<LinkInfo>> {
         self.0.kernel(|k| k.host_links())
     }
-    fn host_addresses(&self) -> Answer<Vec<(u32, IpNet)>> {
-        self.0.kernel(|k| k.host_addresses())
+    fn host_uppers(&self, link: u32) -> Answer<Vec<LinkInfo>> {
+        self.0.kernel(|k| k.host_uppers(link))
     }
-    fn host_routes(&self) -> Answer<Vec<HostRoute>> {
-        self.0.kernel(|k| k.host_routes())
+    fn host_addresses(&self, link: Option<u32>) -> Answer<Vec<(u32, IpNet)>> {
+        self.0.kernel(|k| k.host_addresses(link))
+    }
+    fn host_routes(&self, link: Option<u32>) -> Answer<Vec<HostRoute>> {
+        self.0.kernel(|k| k.host_routes(link))
     }
     fn hardware(&self, name: &LinkName) -> Hardware {
         self.0.kernel(|k| k.hardware(name))

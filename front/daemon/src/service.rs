@@ -43,7 +43,8 @@ pub fn run(config: &Config) -> Result<(), Error> {
 fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        // The engine's calls have threads of their own; a second one here would mostly be woken for nothing.
+        .worker_threads(1)
         .max_blocking_threads(ENGINE_THREADS)
         .thread_name("api")
         .enable_all()

@@ -15,8 +15,6 @@ pub enum KernelEvent {
         /// The name that it had.
         name: String,
     },
-    /// An address or route of the host changed; ask for what matters.
-    AddressingChanged,
     /// A link in a watched sandbox is gone while the namespace lives.
     SandboxLinkGone {
         /// The sandbox.

@@ -153,14 +153,19 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.inner.host_links()
     }
 
-    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
+    fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
         self.alive()?;
-        self.inner.host_addresses()
+        self.inner.host_uppers(link)
     }
 
-    fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
+    fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
         self.alive()?;
-        self.inner.host_routes()
+        self.inner.host_addresses(link)
+    }
+
+    fn host_routes(&self, link: Option<u32>) -> Result<Vec<HostRoute>, Error> {
+        self.alive()?;
+        self.inner.host_routes(link)
     }
 
     fn hardware(&self, name: &LinkName) -> Hardware {

@@ -20,8 +20,8 @@ pub struct HostRoute {
 pub struct Announcement {
     /// Where the link is.
     pub sandbox: SandboxPath,
-    /// Our mark on it.
-    pub tag: LinkTag,
+    /// Its name there.
+    pub link: String,
     /// Its address.
     pub mac: MacAddr,
     /// Whom to announce.
@@ -48,11 +48,15 @@ pub trait Kernel: Send + Sync {
     /// All links of the host.
     fn host_links(&self) -> Result<Vec<LinkInfo>, Error>;
 
-    /// All addresses of the host's links: (link index, address with its prefix length).
-    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error>;
+    /// The macvlan and ipvlan links of the host on this link, by its index.
+    fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error>;
 
-    /// The host's main routing table, v4 and v6.
-    fn host_routes(&self) -> Result<Vec<HostRoute>, Error>;
+    /// The addresses of one link of the host by its index, or of all: (link index, address with its
+    /// prefix length).
+    fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error>;
+
+    /// The host's main routing table, v4 and v6; the routes by one link, or all.
+    fn host_routes(&self, link: Option<u32>) -> Result<Vec<HostRoute>, Error>;
 
     /// What sysfs tells about a link of the host.
     fn hardware(&self, name: &LinkName) -> Hardware;

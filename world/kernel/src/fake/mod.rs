@@ -129,7 +129,6 @@ impl FakeKernel {
         if let Some(link) = state.networks.get_mut(&HOST).and_then(|host| host.named_mut(name)) {
             link.addresses.push(address);
         }
-        state.tell(&KernelEvent::AddressingChanged);
     }
 
     /// A route of the host by one of its links.
@@ -138,7 +137,6 @@ impl FakeKernel {
         if let Some(link) = state.networks.get_mut(&HOST).and_then(|host| host.named_mut(name)) {
             link.routes.push(route);
         }
-        state.tell(&KernelEvent::AddressingChanged);
     }
 
     /// A fresh namespace at a path, instead of what the path led to before.
@@ -280,17 +278,32 @@ impl Kernel for FakeKernel {
         Ok(state.host().map(|link| link.info.clone()).collect())
     }
 
-    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
+    fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
         let mut state = self.state();
         state.counts.reads += 1;
-        Ok(state.host().flat_map(|link| link.addresses.iter().map(|address| (link.info.index, *address))).collect())
+        let on_it = |info: &&LinkInfo| info.lower == Some(link) && !info.lower_elsewhere;
+        let kinds = |info: &&LinkInfo| matches!(info.kind, SeenKind::Macvlan(_) | SeenKind::Ipvlan(..));
+        Ok(state.host().map(|there| &there.info).filter(on_it).filter(kinds).cloned().collect())
     }
 
-    fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
+    fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
+        let mut state = self.state();
+        state.counts.reads += 1;
+        let wanted = |there: &&FakeLink| link.is_none_or(|link| there.info.index == link);
+        let addresses = |there: &FakeLink| there.addresses.iter().map(|a| (there.info.index, *a)).collect::<Vec<_>>();
+        Ok(state.host().filter(wanted).flat_map(addresses).collect())
+    }
+
+    fn host_routes(&self, link: Option<u32>) -> Result<Vec<HostRoute>, Error> {
         let mut state = self.state();
         state.counts.reads += 1;
         let route = |link: &FakeLink, route: Route| HostRoute { route, link: link.info.index };
-        Ok(state.host().flat_map(|link| link.all_routes().map(move |seen| route(link, seen))).collect())
+        let wanted = |there: &&FakeLink| link.is_none_or(|link| there.info.index == link);
+        Ok(state
+            .host()
+            .filter(wanted)
+            .flat_map(|there| there.all_routes().map(move |seen| route(there, seen)))
+            .collect())
     }
 
     fn hardware(&self, name: &LinkName) -> Hardware {

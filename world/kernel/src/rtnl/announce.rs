@@ -1,7 +1,7 @@
 //! Telling the neighbours of fresh addresses, in the background.
 
-use super::{host, observe};
 use crate::{Announcement, Error, namespace::Namespace, workers::Workers};
+use rustix::net::netdevice::name_to_index;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::{
     mem,
@@ -130,16 +130,16 @@ impl Shared {
 /// Sends all frames and gives the packet socket back, open; none if the link is not there.
 fn send_all(announcement: &Announcement, boot: &str) -> Result<Option<OwnedFd>, Error> {
     let namespace = Namespace::sandbox(&announcement.sandbox, boot)?;
-    let (mut netlink, socket) = {
+    let socket = {
         let _inside = namespace.enter()?;
         // Protocol 0: it hears nothing.
-        let kind = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None);
-        (host::open_socket()?, kind.map_err(|errno| Error::io("open packet socket", &errno.into()))?)
+        let opened = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None);
+        opened.map_err(|errno| Error::io("open packet socket", &errno.into()))?
     };
-    let link = observe::links(&mut netlink)?.into_iter().find(|link| link.has_tag(announcement.tag));
-    let Some(link) = link else { return Ok(None) };
+    // By ioctl (SIOCGIFINDEX) on the socket that is there already. A link that has been renamed since is left alone.
+    let Ok(index) = name_to_index(&socket, &announcement.link) else { return Ok(None) };
     for address in &announcement.addresses {
-        send(&socket, link.index, &packet::announcement(announcement.mac, *address));
+        send(&socket, index, &packet::announcement(announcement.mac, *address));
     }
     Ok(Some(socket))
 }

@@ -6,12 +6,18 @@ use crate::{
     namespace::{Inside, Namespace},
     sysctl,
 };
+use ipnet::IpNet;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use plan::{Link, LinkInfo, LinkTag, LinkTitle, Op, SeenKind};
+use std::time::{Duration, Instant};
 
 /// The name of a link until it can have its own; the kernel fills the number in.
 const PROVISIONAL: &str = "trunkline%d";
+
+/// How long fresh IPv6 addresses may take to be usable (0.1 ms as a rule), and between two looks.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_micros(100);
 
 pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
     let namespace = match place {
@@ -28,7 +34,13 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
     }
     match ops.last() {
         Some(Op::DelLink) => Ok(None),
-        _ => visit.find(),
+        _ => {
+            let link = visit.find()?;
+            if ops.iter().any(|op| matches!(op, Op::SetUp { .. })) {
+                visit.await_addresses(ops)?;
+            }
+            Ok(link)
+        }
     }
 }
 
@@ -91,6 +103,27 @@ impl Visit<'_> {
             Err(refusal) if self.is_done_already(op, index, &refusal)? => Ok(()),
             Err(refusal) => Err(refusal.named(describe::op(op, &link.name))),
         }
+    }
+
+    /// Waits until the kernel takes fresh IPv6 addresses for its own. It answers earlier: even where there are no
+    /// duplicates to look for, a work queue that needs the RTNL makes their local routes (addrconf.c,
+    /// `addrconf_dad_work`), and until then packets to them are dropped as not ours.
+    fn await_addresses(&mut self, ops: &[Op]) -> Result<(), Error> {
+        let fresh = ops.iter().filter_map(|op| match op {
+            Op::AddAddress { address: IpNet::V6(address), dad: false } => Some(address.addr()),
+            _ => None,
+        });
+        let deadline = Instant::now() + PATIENCE;
+        for address in fresh {
+            while !observe::is_local(self.socket()?, address) {
+                if Instant::now() > deadline {
+                    tracing::warn!(%address, "the kernel takes its time to make the address usable");
+                    return Ok(());
+                }
+                std::thread::sleep(PAUSE);
+            }
+        }
+        Ok(())
     }
 
     /// Whether a refusal says no more than that what was asked is so already.

@@ -45,6 +45,13 @@ pub(crate) fn get_all() -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message(0, vec![without_statistics()]))
 }
 
+/// RTM_GETLINK for a dump of the links of one kind; the kernel filters (rtnetlink.c,
+/// `link_kind_filtered`) and need not describe the others.
+pub(crate) fn get_kind(kind: &str) -> RouteNetlinkMessage {
+    let info = LinkAttribute::LinkInfo(vec![Info::Kind(InfoKind::Other(kind.to_owned()))]);
+    RouteNetlinkMessage::GetLink(message(0, vec![info, without_statistics()]))
+}
+
 /// RTM_GETLINK for one by name: a hash look-up, whatever the number of links.
 pub(crate) fn get_named(name: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message(0, vec![LinkAttribute::IfName(name.to_owned()), without_statistics()]))

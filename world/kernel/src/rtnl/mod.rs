@@ -100,12 +100,16 @@ impl Kernel for Rtnl {
         self.sockets.with(observe::links)
     }
 
-    fn host_addresses(&self) -> Result<Vec<(u32, IpNet)>, Error> {
-        self.sockets.with(observe::addresses)
+    fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
+        self.sockets.with(|socket| observe::uppers(socket, link))
     }
 
-    fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
-        self.sockets.with(observe::routes)
+    fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
+        self.sockets.with(|socket| observe::addresses(socket, link))
+    }
+
+    fn host_routes(&self, link: Option<u32>) -> Result<Vec<HostRoute>, Error> {
+        self.sockets.with(|socket| observe::routes(socket, link))
     }
 
     fn hardware(&self, name: &LinkName) -> Hardware {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{Error, HostRoute};
 use ipnet::IpNet;
-use plan::{LinkInfo, LinkTag, SeenLink};
+use plan::{LinkInfo, LinkTag, SeenKind, SeenLink};
 
 fn read_link(kind: u16, payload: &[u8]) -> Option<LinkInfo> {
     (kind == RTM_NEWLINK).then(|| links::read(payload)).flatten()
@@ -33,9 +33,22 @@ pub(super) fn named(socket: &mut Socket, name: &str) -> Result<Option<LinkInfo>,
     }
 }
 
-/// All addresses with the index of their link.
-pub(super) fn addresses(socket: &mut Socket) -> Result<Vec<(u32, IpNet)>, Error> {
-    let seen = dump_addresses(socket, 0)?;
+/// The macvlan and ipvlan links on a link of the same namespace.
+pub(super) fn uppers(socket: &mut Socket, link: u32) -> Result<Vec<LinkInfo>, Error> {
+    let mut found = Vec::new();
+    for kind in ["macvlan", "ipvlan"] {
+        let dumped = socket.dump(links::get_kind(kind), read_link);
+        found.extend(dumped.map_err(|refusal| refusal.named(format!("list {kind} links")))?);
+    }
+    // A kind whose module is not loaded filters nothing out.
+    let on_it = |upper: &LinkInfo| upper.lower == Some(link) && !upper.lower_elsewhere;
+    found.retain(|upper| on_it(upper) && matches!(upper.kind, SeenKind::Macvlan(_) | SeenKind::Ipvlan(..)));
+    Ok(found)
+}
+
+/// Addresses of one link, or of all, with the index of their link.
+pub(super) fn addresses(socket: &mut Socket, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
+    let seen = dump_addresses(socket, link.unwrap_or(0))?;
     Ok(seen.into_iter().map(|seen| (seen.link, seen.address)).collect())
 }
 
@@ -44,9 +57,10 @@ pub(super) fn dump_addresses(socket: &mut Socket, index: u32) -> Result<Vec<addr
     socket.dump(addresses::get_all(index), addresses::read).map_err(|refusal| refusal.named("list addresses"))
 }
 
-/// The main table.
-pub(super) fn routes(socket: &mut Socket) -> Result<Vec<HostRoute>, Error> {
-    let seen = dump_routes(socket)?;
+/// The main table: the routes by one link, or all.
+pub(super) fn routes(socket: &mut Socket, link: Option<u32>) -> Result<Vec<HostRoute>, Error> {
+    let mut seen = dump_routes(socket)?;
+    seen.retain(|seen| link.is_none_or(|link| seen.link == link));
     Ok(seen.into_iter().map(|seen| HostRoute { route: seen.route, link: seen.link }).collect())
 }
 
@@ -80,4 +94,10 @@ pub(super) fn seen(socket: &mut Socket, tags: Option<&[LinkTag]>) -> Result<Vec<
         info,
     };
     Ok(found.into_iter().map(whole).collect())
+}
+
+/// Whether the socket's namespace takes packets to this address for its own.
+pub(super) fn is_local(socket: &mut Socket, address: std::net::Ipv6Addr) -> bool {
+    // No route at all is an error: not yet.
+    matches!(socket.get(routes::get(address), routes::read_is_local), Ok(Some(true)))
 }

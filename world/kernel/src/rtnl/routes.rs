@@ -10,7 +10,7 @@ use netlink_packet_route::{
     },
 };
 use plan::Route;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 
@@ -30,6 +30,21 @@ pub(crate) fn get_all() -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     RouteNetlinkMessage::GetRoute(message)
+}
+
+/// RTM_GETROUTE for one destination: what the kernel would do with a packet to it.
+pub(crate) fn get(destination: Ipv6Addr) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = AddressFamily::Inet6;
+    message.header.destination_prefix_length = 128;
+    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(destination)));
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// Whether the answer to [`get`] is that the packet is for this namespace itself.
+pub(crate) fn read_is_local(kind: u16, payload: &[u8]) -> Option<bool> {
+    let message = RouteMessage::parse(payload).ok().filter(|_| kind == RTM_NEWROUTE)?;
+    Some(message.header.kind == RouteType::Local)
 }
 
 fn message(index: u32, route: &Route) -> RouteMessage {

@@ -1,6 +1,6 @@
 //! Hearing of changes: the host's own, and the end of sandboxes and of links in them.
 //!
-//! Two sockets in the host's namespace. One hears the host's links, addresses and routes. The other
+//! Two sockets in the host's namespace. One hears the host's links. The other
 //! hears, by NETLINK_LISTEN_ALL_NSID, the links of every namespace that has a number (nsid) in the
 //! host's, and the end of such numbers. A number keeps nothing alive, so a sandbox is watched
 //! without a descriptor into it.
@@ -31,15 +31,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-const RTM_NEWADDR: u16 = 20;
-const RTM_DELADDR: u16 = 21;
-const RTM_NEWROUTE: u16 = 24;
-const RTM_DELROUTE: u16 = 25;
 const RTM_NEWNSID: u16 = 88;
 const RTM_DELNSID: u16 = 89;
 
-/// RTNLGRP_LINK, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR and _IPV6_ROUTE of linux/rtnetlink.h.
-const HOST_GROUPS: [u32; 5] = [1, 5, 7, 9, 11];
+/// RTNLGRP_LINK of linux/rtnetlink.h.
+const HOST_GROUPS: [u32; 1] = [1];
 
 /// RTNLGRP_LINK and RTNLGRP_NSID.
 const SANDBOX_GROUPS: [u32; 2] = [1, 28];
@@ -190,16 +186,14 @@ impl Listener {
         lock(&self.shared.subscribers).retain(|subscriber| subscriber.send(event.clone()).is_ok());
     }
 
-    /// Reads what the host's socket holds. Changes of addresses and routes come in bursts, and one
-    /// event says it all.
+    /// Reads what the host's socket holds.
     fn read_own(&mut self) {
-        let mut addressing = false;
         loop {
             let received = receive(&self.own, &mut self.buffer);
             let length = match received {
                 Received::Datagram { length, .. } => length,
                 Received::Foreign => continue,
-                Received::Nothing => break,
+                Received::Nothing => return,
                 Received::Overrun => {
                     self.tell(&KernelEvent::Overrun);
                     continue;
@@ -212,13 +206,9 @@ impl Listener {
                     RTM_DELLINK => link().into_iter().for_each(|link| {
                         self.tell(&KernelEvent::LinkGone { index: link.index, name: link.name });
                     }),
-                    RTM_NEWADDR | RTM_DELADDR | RTM_NEWROUTE | RTM_DELROUTE => addressing = true,
                     _ => {}
                 }
             }
-        }
-        if addressing {
-            self.tell(&KernelEvent::AddressingChanged);
         }
     }
 
