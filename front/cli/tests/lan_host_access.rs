@@ -6,7 +6,7 @@ mod site;
 
 use lab::{Host, Port, Switch};
 use packet::Payload;
-use site::{Site, ip, no_ping, ping, ping_both};
+use site::{Site, ip, no_ping, ping, ping_both, settled};
 use std::net::Ipv4Addr;
 
 /// A host whose `eth0` is on a switch with a router, both with addresses.
@@ -67,9 +67,9 @@ fn both_ways_in_both_families() {
     site.check();
 
     // A restart leaves all in place.
-    let links = ip(&host, "-d address");
+    let links = settled(&ip(&host, "-d address"));
     site.daemon.restart().unwrap();
-    assert_eq!(ip(&host, "-d address"), links);
+    assert_eq!(settled(&ip(&host, "-d address")), links);
     ping(&host, "192.168.1.20");
     site.daemon.kill9().unwrap();
     ping(&one, "192.168.1.5");

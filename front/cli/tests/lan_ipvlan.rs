@@ -6,7 +6,7 @@ mod site;
 
 use lab::{Host, Port, Switch};
 use packet::Payload;
-use site::{Site, cases, default_routes, host_with_dummy, ip, no_ping, no_way_out, ping, ping_both};
+use site::{Site, cases, default_routes, host_with_dummy, ip, no_ping, no_way_out, ping, ping_both, settled};
 use std::net::Ipv4Addr;
 
 #[test]
@@ -39,17 +39,17 @@ fn overlap_parent() {
     let site = Site::start(&host);
     site.create("-d ipvlan -o parent=di-dummy0.30 --subnet 10.1.0.0/24 first");
     let sandbox = site.attach("first", "");
-    let before = ip(&sandbox, "-d link show eth0");
+    let before = settled(&ip(&sandbox, "-d link show eth0"));
     assert!(before.contains("ipvlan  mode l2 bridge"), "{before}");
-    let links = ip(&host, "-d link");
+    let links = settled(&ip(&host, "-d link"));
     for options in ["-o ipvlan_mode=l3", "-o ipvlan_mode=l3s", "-o ipvlan_flag=private", "-o ipvlan_flag=vepa"] {
         site.refuse(
             &format!("network create -d ipvlan -o parent=di-dummy0.30 {options} --subnet 10.2.0.0/24 second"),
             &["parent di-dummy0.30 cannot take ipvlan", "network first (ipvlan mode l2", "would switch the live ones"],
         );
     }
-    assert_eq!(ip(&sandbox, "-d link show eth0"), before);
-    assert_eq!(ip(&host, "-d link"), links);
+    assert_eq!(settled(&ip(&sandbox, "-d link show eth0")), before);
+    assert_eq!(settled(&ip(&host, "-d link")), links);
     // The same mode and flag go together, and the parent stays for the last.
     site.create("-d ipvlan -o parent=di-dummy0.30 --subnet 10.2.0.0/24 second");
     let other = site.attach("second", "");

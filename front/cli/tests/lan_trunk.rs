@@ -7,7 +7,7 @@ mod site;
 
 use lab::{Capture, Host, Port, Switch};
 use packet::{Frame, Payload, Transport};
-use site::{Site, host_with_dummy, ip, ping, ping_both};
+use site::{Site, host_with_dummy, ip, ping, ping_both, settled};
 
 fn is_echo(frame: &Frame) -> bool {
     matches!(&frame.payload, Payload::Ip(ip) if matches!(ip.transport, Transport::Echo { .. }))
@@ -97,7 +97,7 @@ fn free_name() {
     ping_both((&sandbox, "192.168.40.2"), (&router, "192.168.40.1"));
     assert_eq!(echoes(&wire, &[(0x8100, 40)]), 4);
 
-    let links = ip(&host, "-d link");
+    let links = settled(&ip(&host, "-d link"));
     for (options, parts) in [
         ("-o parent=bar -o link=eth0 -o vlan=42", ["bar exists but is no VLAN", "not VLAN 42 (802.1Q) on eth0"]),
         ("-o parent=baz -o link=eth0 -o vlan=42", ["baz exists but is VLAN 41", "not VLAN 42 (802.1Q) on eth0"]),
@@ -113,7 +113,7 @@ fn free_name() {
     ] {
         site.refuse(&format!("network create -d macvlan {options} --subnet 10.9.0.0/24 wrong"), &parts);
     }
-    assert_eq!(ip(&host, "-d link"), links);
+    assert_eq!(settled(&ip(&host, "-d link")), links);
     site.check();
     site.disconnect("db", &sandbox);
     site.remove("db");

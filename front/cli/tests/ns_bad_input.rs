@@ -6,7 +6,7 @@ mod site;
 
 use lab::{Host, Port, Switch};
 use serde_json::Value;
-use site::{Site, ip};
+use site::{Site, ip, settled};
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -18,8 +18,8 @@ fn world(site: &Site) -> Vec<String> {
     let listings = ["network ls", "endpoint ls", "ps -a", "status", "check", "parent ls"];
     let mut seen: Vec<String> = listings.iter().map(|l| site.ok(&format!("{l} --format json"))).collect();
     seen.push(site.ok("network inspect taken mcv"));
-    seen.push(ip(site.host, "-d link"));
-    seen.push(ip(site.host, "address"));
+    seen.push(settled(&ip(site.host, "-d link")));
+    seen.push(settled(&ip(site.host, "address")));
     let mut files = Vec::new();
     list_files(&site.daemon.run_dir(), &mut files);
     files.sort();

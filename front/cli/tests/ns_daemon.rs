@@ -7,7 +7,7 @@ mod site;
 
 use lab::{Host, Output, Port, Switch};
 use serde_json::Value;
-use site::{Site, ip, ping, ping_both};
+use site::{Site, ip, ping, ping_both, settled};
 use std::io::{Read, Write};
 use std::process::{Child, Stdio};
 use std::thread;
@@ -163,7 +163,7 @@ fn restarts_disturb_no_traffic() {
     let mut site = with_mcv(&host, "");
     let one = site.attach("mcv", "--ip 192.168.1.20 --ip6 fd00:1::20");
     let _two = site.attach("mcv", "--ip 192.168.1.21 --ip6 fd00:1::21");
-    let links = ip(&one, "-d address show eth0");
+    let links = settled(&ip(&one, "-d address show eth0"));
     let mut pings: Vec<Child> = ["192.168.1.21", "192.168.1.1", "fd00:1::21"]
         .iter()
         .map(|to| {
@@ -185,7 +185,7 @@ fn restarts_disturb_no_traffic() {
         assert!(text.contains("200 packets transmitted, 200 received, 0% packet loss"), "{text}");
     }
     let changes = |text: &str| text.lines().filter(|l| !l.contains("valid_lft")).map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(changes(&ip(&one, "-d address show eth0")), changes(&links));
+    assert_eq!(changes(&settled(&ip(&one, "-d address show eth0"))), changes(&links));
     site.check();
 }
 

@@ -26,6 +26,18 @@ pub(crate) fn ip(host: &Host, line: &str) -> String {
     host.run("ip", line.split_whitespace()).unwrap().stdout
 }
 
+/// What `ip` shows, but the links' operational states: the kernel brings those up to date when it finds the time
+/// (net/core/link_watch.c).
+pub(crate) fn settled(shown: &str) -> String {
+    let mut words: Vec<&str> = shown.split(' ').collect();
+    for at in 1..words.len() {
+        if words[at - 1] == "state" {
+            words[at] = "?";
+        }
+    }
+    words.join(" ")
+}
+
 /// One ping that must be answered.
 pub(crate) fn ping(from: &Host, to: &str) {
     let output = from.output("ping", ["-c", "1", to]).unwrap();
