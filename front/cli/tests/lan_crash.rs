@@ -1,4 +1,4 @@
-//! The daemon killed 200 times under load: macvlan and ipvlan on trunks that it provisions, and on dummies.
+//! The daemon killed 40 times under load (200 times where processes are quick: `ns_crash`): macvlan and ipvlan on trunks that it provisions, and on dummies.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -8,7 +8,7 @@ use lab::Host;
 use model::NetworkSpec;
 
 #[test]
-fn kill_9_two_hundred_times() {
+fn kill_9_forty_times() {
     let (host, other) = (Host::new("host").unwrap(), Host::new("other").unwrap());
     host.wire("eth0", &other, "eth0").unwrap();
     host.set_up("eth0").unwrap();
@@ -28,5 +28,5 @@ fn kill_9_two_hundred_times() {
         network("l3", "ipvlan", "10.7.5.0/24", &[("parent", "eth0.52"), ("ipvlan_mode", "l3")]),
         network("dummy", "ipvlan", "10.7.6.0/24", &[]),
     ];
-    crash::survive(&host, specs, 200);
+    crash::survive(&host, specs, 40);
 }

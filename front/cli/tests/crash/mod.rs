@@ -7,7 +7,7 @@ use lab::{Host, Sandbox, TestDaemon};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -146,7 +146,7 @@ pub(crate) fn survive(host: &Host, specs: Vec<NetworkSpec>, kills: u32) {
     let mut chance = Chance(seed);
     let links = host.links().unwrap();
     let mut daemon = TestDaemon::start(host).unwrap();
-    let (socket, over) = (daemon.socket(), AtomicBool::new(false));
+    let (socket, over, answered) = (daemon.socket(), AtomicBool::new(false), AtomicU64::new(0));
     let client = |(n, spec): (usize, NetworkSpec)| Client {
         spec,
         sandboxes: [Sandbox::new().unwrap(), Sandbox::new().unwrap()],
@@ -157,35 +157,36 @@ pub(crate) fn survive(host: &Host, specs: Vec<NetworkSpec>, kills: u32) {
         link: None,
     };
     let clients: Vec<_> = specs.into_iter().enumerate().map(client).collect();
-    let (clients, steps) = thread::scope(|scope| {
+    let clients = thread::scope(|scope| {
         let running: Vec<_> = clients
             .into_iter()
             .map(|mut client| {
-                let over = &over;
+                let (over, answered) = (&over, &answered);
                 scope.spawn(move || {
-                    let mut steps = 0_u64;
                     while !over.load(Ordering::SeqCst) {
                         match client.step() {
-                            true => steps += 1,
+                            true => drop(answered.fetch_add(1, Ordering::SeqCst)),
                             false => thread::sleep(Duration::from_millis(1)),
                         }
                     }
-                    (client, steps)
+                    client
                 })
             })
             .collect();
         for _ in 0..kills {
-            thread::sleep(Duration::from_millis(chance.below(80)));
+            // Some calls are answered, and others are under way, however slow the machine is.
+            let enough = answered.load(Ordering::SeqCst) + chance.below(20);
+            while answered.load(Ordering::SeqCst) < enough && !running.iter().any(|client| client.is_finished()) {
+                thread::sleep(Duration::from_micros(100));
+            }
+            thread::sleep(Duration::from_micros(chance.below(3000)));
             daemon.kill9().unwrap();
             daemon.launch().unwrap();
         }
         over.store(true, Ordering::SeqCst);
-        let ended: Vec<_> = running.into_iter().map(|client| client.join().unwrap()).collect();
-        let steps: u64 = ended.iter().map(|(_, steps)| steps).sum();
-        (ended.into_iter().map(|(client, _)| client).collect::<Vec<_>>(), steps)
+        running.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
-    println!("{kills} kills, {steps} answered calls");
-    assert!(steps > u64::from(kills), "the clients got nowhere");
+    println!("{kills} kills, {} answered calls", answered.load(Ordering::SeqCst));
     leaves_nothing(&daemon, clients, &links);
 }
 

@@ -8,12 +8,16 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Packet sockets in their close at once: each waits for a grace period (af_packet.c,
 /// `packet_release`), 10-20 ms.
 const CLOSES: usize = 32;
+
+/// How long the first round waits: whoever asked for the link is answered first, and in a burst of attaches
+/// the links come before the announcements, whose packet sockets cost grace periods.
+const FIRST: Duration = Duration::from_millis(20);
 
 /// An announcement with rounds to go.
 struct Due {
@@ -48,13 +52,18 @@ impl Announcer {
         Self { shared: Arc::new(Shared { state: Mutex::default(), wake: Condvar::new(), host, closers }) }
     }
 
-    /// The first round goes out at once.
+    /// The first round goes out in a moment.
     pub(super) fn add(&self, announcement: Announcement, boot: &str) {
         if announcement.count == 0 || announcement.addresses.is_empty() {
             return;
         }
         let mut state = self.shared.lock();
-        state.due.push(Due { at: Instant::now(), left: announcement.count, announcement, boot: boot.to_owned() });
+        state.due.push(Due {
+            at: Instant::now() + FIRST,
+            left: announcement.count,
+            announcement,
+            boot: boot.to_owned(),
+        });
         if mem::replace(&mut state.running, true) {
             drop(state);
             self.shared.wake.notify_one();
