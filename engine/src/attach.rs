@@ -21,6 +21,8 @@ use std::time::Duration;
 /// that another link of the port has (EADDRINUSE: drivers/net/macvlan.c `macvlan_open`, ipvlan
 /// `ipvlan_addr4_validator_event`): a namespace that is closing holds its links for some 20 ms.
 const ADDRESS_IN_USE: i32 = 98;
+/// EEXIST.
+const EXISTS: i32 = 17;
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -54,6 +56,22 @@ impl Wish {
     }
 }
 
+/// The last rank tried for a default route in a sandbox where somebody else has some.
+const LAST_RANK: u32 = 8;
+
+/// An attach that failed, and was undone.
+struct Failed {
+    error: Error,
+    /// The rank to try next, if it was the default route's that was taken.
+    next_rank: Option<u32>,
+}
+
+impl<E: Into<Error>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), next_rank: None }
+    }
+}
+
 impl Engine {
     /// Attaches a namespace to a network.
     pub fn connect(&self, network: &str, request: &ConnectRequest) -> Result<EndpointView, Error> {
@@ -72,10 +90,21 @@ impl Engine {
     }
 
     pub(crate) fn attach(&self, network: &str, spec: &EndpointSpec, at: Attachment) -> Result<Endpoint, Error> {
+        let mut rank = 0;
+        loop {
+            match self.attach_ranked(network, spec, at.clone(), rank) {
+                Err(Failed { next_rank: Some(next), .. }) if next <= LAST_RANK => rank = next,
+                done => return done.map_err(|failed| failed.error),
+            }
+        }
+    }
+
+    /// Attaches with a default route of this rank or a later one.
+    fn attach_ranked(&self, network: &str, spec: &EndpointSpec, at: Attachment, rank: u32) -> Result<Endpoint, Failed> {
         let wish = Wish::read(spec)?;
         let id = EndpointId::from_entropy(entropy()?);
         let _mine = self.reservations.take([id.to_string()]);
-        let (network, endpoint) = self.reserve_endpoint(id, network, wish, at)?;
+        let (network, endpoint) = self.reserve_endpoint(id, network, wish, at, rank)?;
         match self.realise(&network, &endpoint) {
             Ok(link) => {
                 self.attached(&network, &endpoint, link.as_ref());
@@ -84,8 +113,10 @@ impl Engine {
             Err(error) => {
                 if let Err(undo) = self.withdraw_endpoint(&network, &endpoint) {
                     tracing::error!(endpoint = %endpoint.name, error = %undo, "a failed attach is still to be undone");
+                    return Err(error.into());
                 }
-                Err(error)
+                let next_rank = rank_is_taken(&network, &endpoint, &error).then(|| endpoint.route_priority + 1);
+                Err(Failed { error, next_rank })
             }
         }
     }
@@ -97,6 +128,7 @@ impl Engine {
         reference: &str,
         wish: Wish,
         at: Attachment,
+        rank: u32,
     ) -> Result<(Network, Endpoint), Error> {
         let random: [u8; 6] = entropy()?;
         let mut state = self.state();
@@ -120,7 +152,7 @@ impl Engine {
             created: now(),
         };
         if plan::gives_default_route(&network, &endpoint) {
-            endpoint.route_priority = free_route_priority(&state, &endpoint);
+            endpoint.route_priority = free_route_priority(&state, &endpoint, rank);
         }
         state.add_endpoint(&endpoint);
         state.unsettled.insert(endpoint.id.to_string());
@@ -292,12 +324,22 @@ fn admit(state: &State, network: &Network, name: &Name, wish: &Wish, at: &Attach
     Ok(())
 }
 
-/// The lowest rank that no default route of the endpoint's namespace has.
-fn free_route_priority(state: &State, endpoint: &Endpoint) -> u32 {
+/// Whether the kernel refused a default route because one of its metric is there already: not ours, for ours
+/// are known, but that of an engine or of the sandbox's owner.
+fn rank_is_taken(network: &Network, endpoint: &Endpoint, error: &Error) -> bool {
+    let Error::Kernel { source, .. } = error else { return false };
+    let ops = plan::delta(&plan::endpoint(network, endpoint), None);
+    let refused = source.step().and_then(|step| ops.get(step));
+    let default = matches!(refused, Some(plan::Op::AddRoute(route)) if route.destination.prefix_len() == 0);
+    default && source.errno() == Some(EXISTS)
+}
+
+/// The lowest rank from `least` on that no default route of the endpoint's namespace has.
+fn free_route_priority(state: &State, endpoint: &Endpoint, least: u32) -> u32 {
     let gives = |e: &&&Endpoint| state.networks.get(&e.network).is_some_and(|n| plan::gives_default_route(n, e));
     let others = state.endpoints_in(&endpoint.attachment.namespace);
     let taken: Vec<u32> = others.iter().filter(gives).map(|e| e.route_priority).collect();
-    (0..).find(|rank| !taken.contains(rank)).unwrap_or(u32::MAX)
+    (least..).find(|rank| !taken.contains(rank)).unwrap_or(u32::MAX)
 }
 
 /// Claims an address of each family that the network has; all or none.

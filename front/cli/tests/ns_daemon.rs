@@ -263,6 +263,26 @@ fn ipv6_without_surprises() {
 
 /// Two networks with gateways: the first gives the way out, and the second takes over when it goes.
 #[test]
+fn a_sandbox_with_a_default_route_of_its_own() {
+    let (_switch, host, _router) = lan();
+    let site = with_mcv(&host, "");
+    let (container, elsewhere) = (Host::new("container").unwrap(), Host::new("elsewhere").unwrap());
+    container.wire("eth0", &elsewhere, "eth0").unwrap();
+    container.set_up("eth0").unwrap();
+    container.add_address("eth0", "10.1.1.2/24").unwrap();
+    container.add_route("0.0.0.0/0", "10.1.1.1").unwrap();
+    site.ok(&format!("network connect mcv {}", container.path().display()));
+    let routes = ip(&container, "-4 route show default");
+    let own: Vec<&str> = routes.lines().map(str::trim_end).collect();
+    assert!(own[0].starts_with("default via 10.1.1.1 dev eth0"), "{routes}");
+    assert!(own[1].starts_with("default via 192.168.1.1 dev eth1") && own[1].ends_with("metric 100"), "{routes}");
+    ping(&container, "192.168.1.1");
+    assert_eq!(site.json("check --format json"), serde_json::json!([]));
+    site.ok(&format!("network disconnect mcv {}", container.path().display()));
+    assert_eq!(ip(&container, "-4 route show default").lines().count(), 1);
+}
+
+#[test]
 fn default_routes_of_two_networks() {
     let (_switch, host, router) = lan();
     let mut site = with_mcv(&host, "");
