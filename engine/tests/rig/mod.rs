@@ -4,6 +4,7 @@
 #![allow(dead_code, reason = "each test uses a part of the rig")]
 
 pub(crate) mod faults;
+pub(crate) mod real;
 
 use ipnet::IpNet;
 use kernel::fake::FakeKernel;
