@@ -218,6 +218,7 @@ impl Engine {
             self.kernel.announce(Announcement {
                 sandbox,
                 link: link.name.clone(),
+                index: link.index,
                 mac,
                 addresses: endpoint.ep_iface.addresses().map(|a| a.addr()).collect(),
                 count: advertise.count,

@@ -22,6 +22,8 @@ pub struct Announcement {
     pub sandbox: SandboxPath,
     /// Its name there.
     pub link: String,
+    /// Its index there.
+    pub index: u32,
     /// Its address.
     pub mac: MacAddr,
     /// Whom to announce.

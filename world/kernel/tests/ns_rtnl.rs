@@ -433,13 +433,15 @@ fn announcements_reach_the_wire() {
         let mut new = link(3, BRIDGE, Some("eth9"));
         let mac = MacAddr([0x02, 0x42, 10, 0, 0, 2]);
         new.mac = Some(mac);
-        kernel.apply(&sandbox.place(), LinkTag(3), &attachment(new, "10.0.0.2/24", None)).unwrap();
+        let made = kernel.apply(&sandbox.place(), LinkTag(3), &attachment(new, "10.0.0.2/24", None)).unwrap();
+        let index = made.unwrap().index;
         let peer = kernel.host_link(&"eth9p".parse().unwrap()).unwrap().unwrap();
         let capture = capture(peer.index);
         let addresses = vec!["10.0.0.2".parse().unwrap(), "fd00::2".parse().unwrap()];
         kernel.announce(Announcement {
             sandbox: sandbox.path.clone(),
             link: "eth0".into(),
+            index,
             mac,
             addresses: addresses.clone(),
             count: 3,
@@ -463,6 +465,7 @@ fn announcements_reach_the_wire() {
         kernel.announce(Announcement {
             sandbox: path,
             link: "eth0".into(),
+            index,
             mac,
             addresses,
             count: 1,

@@ -1,7 +1,7 @@
 //! Telling the neighbours of fresh addresses, in the background.
 
 use crate::{Announcement, Error, namespace::Namespace, workers::Workers};
-use rustix::net::netdevice::name_to_index;
+use rustix::net::netdevice::index_to_name;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::{
     mem,
@@ -145,8 +145,12 @@ fn send_all(announcement: &Announcement, boot: &str) -> Result<Option<OwnedFd>, 
         let opened = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None);
         opened.map_err(|errno| Error::io("open packet socket", &errno.into()))?
     };
-    // By ioctl (SIOCGIFINDEX) on the socket that is there already. A link that has been renamed since is left alone.
-    let Ok(index) = name_to_index(&socket, &announcement.link) else { return Ok(None) };
+    // By ioctl on the socket that is there already; from index to name, for a name that is gone would have the
+    // kernel look for a module of that name (dev_ioctl.c, `dev_load`). A link that was renamed is left alone.
+    let index = announcement.index;
+    if index_to_name(&socket, index).ok().as_deref() != Some(announcement.link.as_str()) {
+        return Ok(None);
+    }
     for address in &announcement.addresses {
         send(&socket, index, &packet::announcement(announcement.mac, *address));
     }
