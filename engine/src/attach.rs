@@ -10,8 +10,8 @@ use kernel::{Announcement, Place};
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
 use model::{
-    Attachment, Driver, Endpoint, EndpointId, EndpointInterface, IpvlanMode, LinkName, MacAddr, MacPolicy, MacvlanMode,
-    Name, NameKind, Network,
+    Attachment, Driver, Endpoint, EndpointId, EndpointInterface, LinkName, MacAddr, MacPolicy, MacvlanMode, Name,
+    NameKind, Network,
 };
 use plan::LinkInfo;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -162,7 +162,8 @@ impl Engine {
     /// Writes the intent, then the record and the kernel at the same time: the claim is already ours in
     /// memory, so neither need wait for the other.
     fn realise(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
-        self.runs.write(&endpoint_intent(network, endpoint))?;
+        let intent = endpoint_intent(network, endpoint);
+        self.runs.write(&intent)?;
         let pending = self.store.submit(records::put_endpoint(network, endpoint));
         let link = self.make_link(network, endpoint);
         if let Ok(Some(link)) = &link {
@@ -174,7 +175,7 @@ impl Engine {
         if network.settings.host_access {
             self.refresh_shim(network)?;
         }
-        self.runs.settle(&endpoint_intent(network, endpoint))?;
+        self.runs.settle(&intent)?;
         Ok(link)
     }
 
@@ -213,7 +214,8 @@ impl Engine {
             tracing::warn!(endpoint = %endpoint.name, %error, "its namespace's end will be seen by the audit only");
         }
         let advertise = network.settings.advertise;
-        let silent = matches!(network.settings.driver, Driver::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. });
+        // Routed links answer no ARP: nobody remembers a MAC for them.
+        let silent = network.settings.driver.is_routed();
         if let (Some(mac), false, 1..) = (link.mac, silent, advertise.count) {
             self.kernel.announce(Announcement {
                 sandbox,

@@ -32,11 +32,6 @@ impl Subnet {
     pub fn is_ipv6(&self) -> bool {
         self.prefix.addr().is_ipv6()
     }
-
-    /// The address with this subnet's prefix length.
-    pub fn with_length(&self, address: IpAddr) -> IpNet {
-        IpNet::new_assert(address, self.prefix.prefix_len())
-    }
 }
 
 /// Parses a prefix and refuses host bits, as Docker does.

@@ -87,7 +87,7 @@ fn plan(resolved: &Resolved) {
                 assert!(home.is_some_and(|s| s.gateway != Some(claim.address)));
                 assert!(home.is_some_and(|s| !s.aux.values().any(|a| *a == claim.address)));
                 // As the endpoint's record will have it.
-                assert!(home.is_some_and(|s| s.with_length(claim.address) == claim.cidr()));
+                assert!(home.is_some_and(|s| s.prefix.prefix_len() == claim.cidr().prefix_len()));
             }
         }
     }
