@@ -16,6 +16,7 @@ use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -32,7 +33,7 @@ type Answer = Result<Response, Failure>;
 type Reference = Result<Path<String>, PathRejection>;
 type Payload = Result<Bytes, BytesRejection>;
 
-/// The API of `engine`, ready to be served. Streams end when `stopping` turns true.
+/// The API of `engine`, for [`crate::serve()`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
 pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
     Router::new()
         .route(path::STATUS, get(status))
@@ -57,8 +58,8 @@ pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
 }
 
 impl App {
-    /// Calls the engine, which may wait for kernel and disk, on a thread where that harms nobody. The
-    /// call is carried through even if the client goes away.
+    /// Calls the engine, which may wait for kernel and disk: the thread is its connection's own (`serve`).
+    /// Once begun the call is carried through, even if the client goes away.
     async fn call<T, F>(&self, call: F) -> Answer
     where
         T: Serialize + Send + 'static,
@@ -72,12 +73,12 @@ impl App {
         T: Serialize + Send + 'static,
         F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
     {
-        let engine = self.engine.clone();
-        match tokio::task::spawn_blocking(move || call(&engine)).await {
+        // The engine's locks outlive a panic (`PoisonError::into_inner`), and so may the connection.
+        match catch_unwind(AssertUnwindSafe(|| call(&self.engine))) {
             Ok(Ok(value)) => Ok(json(status, &value)),
             Ok(Err(failure)) => Err(failure),
-            Err(error) => {
-                tracing::error!(%error, "the engine panicked");
+            Err(_) => {
+                tracing::error!("the engine panicked");
                 Err(Failure::new(
                     StatusCode::INTERNAL_SERVER_ERROR,
                     "the engine failed; see the daemon's log, then run `trunkline check`",

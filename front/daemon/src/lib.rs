@@ -5,6 +5,7 @@
 //! - `body`: bytes to requests, with errors that name the field.
 //! - `answer`: the engine's answers and errors to HTTP.
 //! - `app`: the routes. `events`: the one route that streams.
+//! - `serve`: connections, a thread each.
 //! - `service`: start, readiness, signals, stop.
 
 #![forbid(unsafe_code)]
@@ -19,9 +20,11 @@ mod events;
 pub mod fuzzing;
 mod listen;
 mod logs;
+mod serve;
 mod service;
 
 pub use app::router;
 pub use config::{Config, Flags};
 pub use error::Error;
+pub use serve::serve;
 pub use service::run;

@@ -16,9 +16,6 @@ use store::Redb;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Threads for calls into the engine: more calls than this wait for their turn.
-const ENGINE_THREADS: usize = 128;
-
 /// Runs until SIGTERM or SIGINT. On return the running calls have ended and the socket is gone;
 /// networks, endpoints and sandboxes stay as they are.
 pub fn run(config: &Config) -> Result<(), Error> {
@@ -42,14 +39,9 @@ pub fn run(config: &Config) -> Result<(), Error> {
 
 fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // The engine's calls have threads of their own; a second one here would mostly be woken for nothing.
-        .worker_threads(1)
-        .max_blocking_threads(ENGINE_THREADS)
-        .thread_name("api")
-        .enable_all()
-        .build()
-        .map_err(server("start the server's threads"))?;
+    // For signals and new connections; a connection's calls run on its own thread.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(server("start the server"))?;
     // Before the recovery, so that a signal during it is not lost.
     let signals = {
         let _inside = runtime.enter();
@@ -60,8 +52,6 @@ fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Err
     settings.store_name = format!("redb:{}", config.store.display());
     let engine = Engine::open(settings, Arc::new(Rtnl::open()?), Arc::new(store))?;
     let outcome = runtime.block_on(accept(engine.clone(), listener, signals, config));
-    // Waits for the calls whose clients went away.
-    drop(runtime);
     engine.stop();
     tracing::info!("stopped");
     outcome
@@ -77,7 +67,7 @@ async fn accept(
     listener.set_nonblocking(true).map_err(server("listen"))?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(server("listen"))?;
     let (stop, stopping) = watch::channel(false);
-    let app = app::router(engine, stopping);
+    let app = app::router(engine, stopping.clone());
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %config.socket.display(),
@@ -91,7 +81,8 @@ async fn accept(
         notify(NotifyState::Stopping);
         stop.send_replace(true);
     };
-    axum::serve(listener, app).with_graceful_shutdown(stopped).await.map_err(server("accept connections"))
+    tokio::join!(stopped, crate::serve(listener, app, stopping));
+    Ok(())
 }
 
 struct Signals {

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-type Server = JoinHandle<std::io::Result<()>>;
+type Server = JoinHandle<()>;
 
 /// A fresh engine's API on the socket `s` in this directory.
 fn serve(runtime: &Runtime, directory: &Path) -> (watch::Sender<bool>, Server) {
@@ -27,14 +27,11 @@ fn serve(runtime: &Runtime, directory: &Path) -> (watch::Sender<bool>, Server) {
     kernel.add_namespace(Path::new("/proc/thread-self/ns/net"));
     let store = Redb::in_memory().unwrap();
     let engine = Engine::open(EngineConfig::new(directory), Arc::new(kernel), Arc::new(store)).unwrap();
-    let (stop, mut stopping) = watch::channel(false);
+    let (stop, stopping) = watch::channel(false);
     let router = trunkline_daemon::router(engine, stopping.clone());
     let _inside = runtime.enter();
     let listener = tokio::net::UnixListener::bind(directory.join("s")).unwrap();
-    let server = runtime.spawn(async move {
-        let stopped = async move { stopping.wait_for(|stop| *stop).await.map(drop).unwrap_or(()) };
-        axum::serve(listener, router).with_graceful_shutdown(stopped).await
-    });
+    let server = runtime.spawn(trunkline_daemon::serve(listener, router, stopping));
     (stop, server)
 }
 
@@ -232,7 +229,7 @@ fn a_stop_ends_streams_and_idle_connections() {
             Client::connect(socket.clone()).await.unwrap().lines::<Event>(&call::events(None, true)).await.unwrap();
         stop.send_replace(true);
         assert!(follower.next().await.unwrap().is_none());
-        server.await.unwrap().unwrap();
+        server.await.unwrap();
         drop(idle);
     });
 }
@@ -244,7 +241,7 @@ fn a_client_finds_the_daemon_that_came_back() {
     client.send(&call::status()).unwrap();
     let Site { runtime, stop, server, directory } = site;
     stop.send_replace(true);
-    runtime.block_on(server).unwrap().unwrap();
+    runtime.block_on(server).unwrap();
     let unreachable = client.send(&call::status()).unwrap_err();
     assert!(unreachable.is_transient(), "{unreachable}");
     std::fs::remove_file(directory.path().join("s")).unwrap();
