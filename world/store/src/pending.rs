@@ -27,6 +27,20 @@ impl Pending {
         (Answer(sender), Pending(State::Asked(receiver)))
     }
 
+    /// One that whoever waits for it calls `help` for, if there is no answer yet.
+    pub fn helped_by(self, help: impl FnOnce() + Send + 'static) -> Pending {
+        match self.0 {
+            State::Asked(receiver) => Pending(State::Deferred(Box::new(move || {
+                if let Ok(outcome) = receiver.try_recv() {
+                    return outcome;
+                }
+                help();
+                Pending(State::Asked(receiver)).wait()
+            }))),
+            other => Pending(other),
+        }
+    }
+
     /// Passes the outcome through `f` once it is waited for.
     pub fn then(self, f: impl FnOnce(Result<Commit, Error>) -> Result<Commit, Error> + Send + 'static) -> Pending {
         Pending(State::Deferred(Box::new(move || f(self.wait()))))

@@ -72,7 +72,6 @@ pub(super) fn apply(txn: &WriteTransaction, works: Vec<Work>, leases: &Leases) -
                 ended.insert(lease);
                 Ok(tables.end(lease)?)
             }
-            Work::Wake => Ok(Vec::new()),
         };
         answers.push(outcome.map(|events| {
             if !events.is_empty() {

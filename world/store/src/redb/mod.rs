@@ -1,12 +1,12 @@
 //! The store of one host: a file, through the embedded database redb.
 //!
-//! Reads come from redb's own read transactions. Changes go to one writer thread that gathers what
-//! has come in while the last durable commit was under way, and commits it together
-//! (`writer`). Watches and leases are this process's own: redb has neither. Only one process may
+//! Reads come from redb's own read transactions. Changes queue up while a durable commit is under way,
+//! and the next one takes them all (`writer`). Watches and leases are this process's own: redb has neither. Only one process may
 //! have the file open.
 
 mod apply;
 mod file;
+mod queue;
 mod recover;
 #[cfg(test)]
 mod tests;
@@ -14,7 +14,6 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -25,7 +24,7 @@ use crate::history::History;
 use crate::lease::Leases;
 use crate::{Capabilities, Commit, Entry, Error, LeaseId, Pending, Store, Txn, Watch};
 use file::{Opened, Opener};
-use writer::{Job, Work, Writer};
+use writer::{Desk, Job, Work};
 
 /// A store in one file, or in memory.
 ///
@@ -34,8 +33,7 @@ use writer::{Job, Work, Writer};
 #[derive(Debug)]
 pub struct Redb {
     shared: Arc<Shared>,
-    /// Gone once the store is being dropped.
-    jobs: Option<Sender<Job>>,
+    desk: Arc<Desk>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -109,24 +107,24 @@ impl Redb {
             leases: Leases::default(),
             counters: Counters::default(),
         });
-        let (jobs, queue) = channel();
-        let writer = Writer::new(Arc::clone(&shared), queue, reopen);
+        let desk = Arc::new(Desk::new(Arc::clone(&shared), reopen));
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
-        let writer = thread.spawn(move || writer.run()).map_err(|error| Error::Unavailable {
+        let its = Arc::clone(&desk);
+        let writer = thread.spawn(move || its.run()).map_err(|error| Error::Unavailable {
             operation: "start the writer of store",
             object: name,
             reason: error.to_string(),
         })?;
-        Ok(Redb { shared, jobs: Some(jobs), writer: Some(writer) })
+        Ok(Redb { shared, desk, writer: Some(writer) })
     }
 
     fn send(&self, work: Work) -> Pending {
         let (answer, pending) = Pending::channel();
-        let job = Job { work, answer: Some(answer) };
-        match self.jobs.as_ref().map(|jobs| jobs.send(job)) {
-            Some(Ok(())) => pending,
-            _ => Pending::ready(Err(Error::Closed)),
+        if !self.desk.queue.push(Job { work, answer: Some(answer) }) {
+            return Pending::ready(Err(Error::Closed));
         }
+        let desk = Arc::clone(&self.desk);
+        pending.helped_by(move || desk.help())
     }
 
     fn read<T>(
@@ -167,10 +165,8 @@ impl Store for Redb {
     fn grant(&self, ttl: Duration) -> Result<LeaseId, Error> {
         let id = self.shared.leases.grant(ttl, Instant::now())?;
         // The writer sleeps until the next lease ends, which may be this one now.
-        match self.jobs.as_ref().map(|jobs| jobs.send(Job { work: Work::Wake, answer: None })) {
-            Some(Ok(())) => Ok(id),
-            _ => Err(Error::Closed),
-        }
+        self.desk.queue.nudge();
+        Ok(id)
     }
 
     fn keep_alive(&self, lease: LeaseId) -> Result<(), Error> {
@@ -189,11 +185,17 @@ impl Store for Redb {
 
 impl Drop for Redb {
     fn drop(&mut self) {
-        self.jobs = None;
+        self.desk.queue.close();
         if let Some(writer) = self.writer.take() {
             // A writer that panicked has nothing left to close.
             let _ = writer.join();
         }
+    }
+}
+
+impl std::fmt::Debug for Desk {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Desk").finish_non_exhaustive()
     }
 }
 

@@ -1,12 +1,16 @@
-//! The writer: all changes go through one thread, which commits together what came in together.
+//! The writer: all changes go through one thread at a time, which commits together what came in
+//! together.
 //!
 //! A durable commit costs the disk's flush, whatever it carries. While one is under way, more
 //! transactions queue up; the next takes all of them. Each is judged against the tables as the
 //! earlier ones of the batch leave them, so the outcome is that of one after the other.
+//!
+//! There is a thread for it, so that a commit overlaps the submitter's own work. But an idle processor
+//! takes 100 to 500 us to wake up where the machine is a virtual one: who comes to wait for a
+//! transaction that the thread has not begun commits it himself.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use ::redb::{Database, Durability};
@@ -14,32 +18,36 @@ use ::redb::{Database, Durability};
 use super::Shared;
 use super::apply::{self, Applied};
 use super::file::Opener;
+use super::queue::{Call, Queue};
 use crate::{Answer, Error, LeaseId, Txn};
 
-/// Transactions in one commit, so that the first of a flood need not wait for all of it.
-const LARGEST_BATCH: usize = 1024;
 /// How long a store that failed is left alone before it is opened again, and a lease whose end
 /// could not be written before that is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// What the writer is asked for.
+#[derive(Debug)]
 pub(super) struct Job {
     pub(super) work: Work,
     /// `None` where nobody asked: a lease's time was over.
     pub(super) answer: Option<Answer>,
 }
 
+#[derive(Debug)]
 pub(super) enum Work {
     Txn(Txn),
     /// Deletes the keys of a lease that is marked as ending.
     End(LeaseId),
-    /// Only lets the writer look at the leases' deadlines again.
-    Wake,
+}
+
+/// The queue, and the one who may write.
+pub(super) struct Desk {
+    pub(super) queue: Queue,
+    writer: Mutex<Writer>,
 }
 
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
-    queue: Receiver<Job>,
     pub(super) reopen: Opener,
 }
 
@@ -51,18 +59,55 @@ pub(super) struct Failure {
     pub(super) uncertain: Option<Applied>,
 }
 
-impl Writer {
-    pub(super) fn new(shared: Arc<Shared>, queue: Receiver<Job>, reopen: Opener) -> Writer {
-        Writer { shared, queue, reopen }
+impl Desk {
+    pub(super) fn new(shared: Arc<Shared>, reopen: Opener) -> Desk {
+        Desk { queue: Queue::default(), writer: Mutex::new(Writer { shared, reopen }) }
+    }
+
+    fn writer(&self) -> MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Works until the store is dropped and the queue is empty.
-    pub(super) fn run(self) {
-        while let Some(jobs) = self.gather() {
-            if !jobs.is_empty() {
-                self.commit(jobs);
+    pub(super) fn run(&self) {
+        loop {
+            let patience = self.writer().patience();
+            let call = self.queue.sleep(patience);
+            let writer = self.writer();
+            if call == Call::End {
+                return writer.close();
+            }
+            let due = writer.shared.leases.due(Instant::now());
+            let mut jobs: Vec<Job> =
+                due.into_iter().map(|lease| Job { work: Work::End(lease), answer: None }).collect();
+            jobs.extend(self.queue.take());
+            if jobs.is_empty() {
+                writer.revive();
+            } else {
+                writer.commit(jobs);
             }
         }
+    }
+
+    /// Commits what is in the queue, if the thread has not begun to and is not waiting for a crowd.
+    pub(super) fn help(&self) {
+        if self.queue.is_crowded() {
+            return;
+        }
+        let writer = match self.writer.try_lock() {
+            Ok(writer) => writer,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let jobs = self.queue.take();
+        if !jobs.is_empty() {
+            writer.commit(jobs);
+        }
+    }
+}
+
+impl Writer {
+    fn close(&self) {
         self.shared.history.close();
         let closed = Err("the store is closed".to_owned());
         let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
@@ -72,30 +117,6 @@ impl Writer {
             // Nothing is lost: every commit was durable.
             tracing::warn!(store = self.shared.name, %error, "closing the store failed");
         }
-    }
-
-    /// The next batch: ends of leases that are due, and what is in the queue. Sleeps while there
-    /// is neither. `None` when the store was dropped.
-    fn gather(&self) -> Option<Vec<Job>> {
-        let mut jobs: Vec<Job> = Vec::new();
-        for lease in self.shared.leases.due(Instant::now()) {
-            jobs.push(Job { work: Work::End(lease), answer: None });
-        }
-        if jobs.is_empty() {
-            match self.queue.recv_timeout(self.patience()) {
-                Ok(job) => jobs.push(job),
-                Err(RecvTimeoutError::Timeout) => self.revive(),
-                Err(RecvTimeoutError::Disconnected) => return None,
-            }
-        }
-        while jobs.len() < LARGEST_BATCH {
-            match self.queue.try_recv() {
-                Ok(job) => jobs.push(job),
-                Err(_) => break,
-            }
-        }
-        jobs.retain(|job| !matches!(job.work, Work::Wake));
-        Some(jobs)
     }
 
     fn patience(&self) -> Duration {
