@@ -19,6 +19,10 @@ const CLOSES: usize = 32;
 /// the links come before the announcements, whose packet sockets cost grace periods.
 const FIRST: Duration = Duration::from_millis(20);
 
+/// How long the thread stays without anything to announce. While it is there nobody need wake it up: it looks
+/// every [`FIRST`], for a wake-up takes longer than most of the steps of an attach.
+const IDLE: Duration = Duration::from_secs(5);
+
 /// An announcement with rounds to go.
 struct Due {
     at: Instant,
@@ -36,12 +40,13 @@ struct State {
 
 struct Shared {
     state: Mutex<State>,
+    /// Rung at the end.
     wake: Condvar,
     host: Arc<Namespace>,
     closers: Workers,
 }
 
-/// The thread that announces: there while it has something to do.
+/// The thread that announces: there while it has something to do, and a little longer.
 pub(super) struct Announcer {
     shared: Arc<Shared>,
 }
@@ -65,8 +70,6 @@ impl Announcer {
             boot: boot.to_owned(),
         });
         if mem::replace(&mut state.running, true) {
-            drop(state);
-            self.shared.wake.notify_one();
             return;
         }
         drop(state);
@@ -98,13 +101,17 @@ impl Shared {
             tracing::error!(%error, "cannot announce addresses");
         }
         let mut state = self.lock();
+        let mut busy = Instant::now();
         loop {
-            let next = state.due.iter().map(|due| due.at).min();
-            let Some(next) = next.filter(|_| !state.closed) else {
+            if state.closed || busy.elapsed() > IDLE {
                 state.running = false;
                 return;
-            };
-            let wait = next.saturating_duration_since(Instant::now());
+            }
+            if !state.due.is_empty() {
+                busy = Instant::now();
+            }
+            let next = state.due.iter().map(|due| due.at).min();
+            let wait = next.map_or(FIRST, |next| next.saturating_duration_since(busy).min(FIRST));
             if !wait.is_zero() {
                 state = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
                 continue;

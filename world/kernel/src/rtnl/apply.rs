@@ -15,6 +15,16 @@ use std::time::{Duration, Instant};
 /// The name of a link until it can have its own; the kernel fills the number in.
 const PROVISIONAL: &str = "trunkline%d";
 
+/// Where the indexes begin that links ask for in sandboxes. Kernels before about 6.15 look a wanted index up in
+/// the requester's namespace, the host's, too (rtnetlink.c, `__rtnl_newlink`), and do so instead of the name: an
+/// index that no host comes to gives way to a name that the host has.
+const FIRST_INDEX: u32 = 1 << 20;
+
+/// The index that the link with this tag asks for in a sandbox, so that nobody need search for it afterwards.
+fn index_of(tag: LinkTag) -> u32 {
+    FIRST_INDEX | (tag.0 & (FIRST_INDEX - 1))
+}
+
 /// How long fresh IPv6 addresses may take to be usable (0.1 ms as a rule), and between two looks.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(100);
@@ -31,6 +41,9 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
     let mut visit = Visit { rtnl, namespace: namespace.as_ref(), tag, inside: None, socket: None, link: None };
     for (step, op) in ops.iter().enumerate() {
         visit.carry_out(op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
+        if let (Op::AddLink(_), Place::Sandbox(sandbox), Some(namespace)) = (op, place, &namespace) {
+            rtnl.watch_open(namespace, &sandbox.id);
+        }
     }
     match ops.last() {
         Some(Op::DelLink) => Ok(None),
@@ -154,7 +167,10 @@ impl Visit<'_> {
             LinkTitle::Numbered(prefix) => format!("{prefix}%d"),
         };
         let words = describe::op(op, &name);
-        match self.create(link, &name)? {
+        if self.namespace.is_some() && self.create_numbered(link, &name, &words)? {
+            return Ok(());
+        }
+        match self.create(link, &name, None)? {
             Ok(()) => {
                 let made = self.find_made(link, &words)?;
                 self.link = Some(made);
@@ -167,15 +183,34 @@ impl Visit<'_> {
         }
     }
 
+    /// Creates the link under the index of its tag; false if that index is another link's.
+    fn create_numbered(&mut self, link: &Link, name: &str, words: &str) -> Result<bool, Error> {
+        let index = index_of(self.tag);
+        match self.create(link, name, Some(index))? {
+            Ok(()) => {
+                let made = observe::numbered(self.socket()?, index)?;
+                self.link = Some(made.ok_or_else(|| Error::refused(words, libc::ENODEV))?);
+                Ok(true)
+            }
+            // The name is taken, or the index: EBUSY in the sandbox, EEXIST in the host.
+            Err(Refusal { errno: libc::EEXIST | libc::EBUSY, .. }) => match self.tagged()?.first() {
+                None => Ok(false),
+                Some(elder) => Err(already(elder, words)),
+            },
+            Err(refusal) => Err(new_link_error(refusal, link.kind.word(), words.into())),
+        }
+    }
+
     /// NEWLINK from the host, where the lower link is, straight into the namespace: a link made
     /// here and moved there costs 20 ms of grace periods.
-    fn create(&self, link: &Link, name: &str) -> Result<Result<(), Refusal>, Error> {
+    fn create(&self, link: &Link, name: &str, index: Option<u32>) -> Result<Result<(), Refusal>, Error> {
         self.rtnl.sockets.with(|socket| {
             let mut attempt = || {
                 // Asked for each time: an index that was remembered may be another link's by now.
                 let lower = link.lower.as_ref().map(|lower| observe::index(socket, lower.as_str())).transpose()?;
                 let target = self.namespace.map(std::os::fd::AsFd::as_fd);
-                socket.ask(links::create(link, name, lower, target), NLM_F_CREATE | NLM_F_EXCL)
+                let new = links::numbered(links::create(link, name, lower, target), index.unwrap_or(0));
+                socket.ask(new, NLM_F_CREATE | NLM_F_EXCL)
             };
             Ok(match attempt() {
                 // The lower link was made anew between the look-up and the creation.
@@ -195,7 +230,8 @@ impl Visit<'_> {
     }
 
     fn create_and_rename(&mut self, link: &Link, name: &str, words: &str) -> Result<(), Error> {
-        self.create(link, PROVISIONAL)?.map_err(|refusal| new_link_error(refusal, link.kind.word(), words.into()))?;
+        self.create(link, PROVISIONAL, None)?
+            .map_err(|refusal| new_link_error(refusal, link.kind.word(), words.into()))?;
         let mut made = self.find_made(link, words)?;
         if let Err(refusal) = self.socket()?.ask(links::rename(made.index, name), 0) {
             self.delete(&made)?;
@@ -219,9 +255,9 @@ impl Visit<'_> {
         match tagged.first() {
             None => Ok(newest),
             Some(elder) => {
-                let extack = Some(format!("{} is this link already", elder.name));
+                let error = already(elder, words);
                 self.delete(&newest)?;
-                Err(Error::Refused { op: words.into(), errno: libc::EEXIST, extack })
+                Err(error)
             }
         }
     }
@@ -238,8 +274,13 @@ impl Visit<'_> {
     /// The link with our tag, if there is one. Of several, for others may have copied the tag: one
     /// of our kinds, then one whose lower link is outside the sandbox, then the eldest.
     fn find(&mut self) -> Result<Option<LinkInfo>, Error> {
+        let in_sandbox = self.namespace.is_some();
+        if self.link.is_none() && in_sandbox {
+            let (tag, index) = (self.tag, index_of(self.tag));
+            let found = observe::numbered(self.socket()?, index)?;
+            self.link = found.filter(|link| link.has_tag(tag) && is_ours(link) && link.lower_elsewhere);
+        }
         if self.link.is_none() {
-            let in_sandbox = self.namespace.is_some();
             let rank = |link: &LinkInfo| (!is_ours(link), in_sandbox && !link.lower_elsewhere, link.index);
             self.link = self.tagged()?.into_iter().min_by_key(rank);
         }
@@ -309,6 +350,12 @@ impl Drop for Visit<'_> {
             self.rtnl.sockets.give_back(socket);
         }
     }
+}
+
+/// There is a link with the tag of the one to be made.
+fn already(elder: &LinkInfo, words: &str) -> Error {
+    let extack = Some(format!("{} is this link already", elder.name));
+    Error::Refused { op: words.into(), errno: libc::EEXIST, extack }
 }
 
 fn foreign(op: String, link: LinkInfo, tag: LinkTag) -> Error {

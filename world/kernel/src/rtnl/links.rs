@@ -57,6 +57,19 @@ pub(crate) fn get_named(name: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message(0, vec![LinkAttribute::IfName(name.to_owned()), without_statistics()]))
 }
 
+/// RTM_GETLINK for one by index.
+pub(crate) fn get_numbered(index: u32) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::GetLink(message(index, vec![without_statistics()]))
+}
+
+/// The request for a new link, with the index that it is to have.
+pub(crate) fn numbered(mut new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessage {
+    if let RouteNetlinkMessage::NewLink(link) = &mut new {
+        link.header.index = index;
+    }
+    new
+}
+
 /// RTM_NEWLINK for a link called `name` (a `%d` in it is the kernel's to fill in) on the lower link
 /// with this index, in place in `namespace`, else in the socket's own.
 pub fn create(link: &Link, name: &str, lower: Option<u32>, namespace: Option<BorrowedFd<'_>>) -> RouteNetlinkMessage {

@@ -47,7 +47,8 @@ pub struct Rtnl {
     sockets: HostSockets,
     deleters: Workers,
     announcer: Announcer,
-    watcher: Mutex<Option<Watcher>>,
+    watcher: Mutex<Option<Arc<Watcher>>>,
+    kinds: observe::Kinds,
 }
 
 impl Rtnl {
@@ -65,6 +66,7 @@ impl Rtnl {
             deleters: Workers::new(Arc::clone(&host), DELETIONS),
             announcer: Announcer::new(Arc::clone(&host)),
             watcher: Mutex::new(None),
+            kinds: observe::Kinds::default(),
             host,
         })
     }
@@ -73,13 +75,21 @@ impl Rtnl {
         Namespace::sandbox(sandbox, &self.boot)
     }
 
-    /// Calls `with` on the watcher, which is started at the first need.
-    fn watched<T>(&self, with: impl FnOnce(&Watcher) -> Result<T, Error>) -> Result<T, Error> {
+    /// The watcher, which is started at the first need.
+    fn watcher(&self) -> Result<Arc<Watcher>, Error> {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         match &*watcher {
-            Some(watcher) => with(watcher),
-            None => with(watcher.insert(Watcher::start(Arc::clone(&self.host))?)),
+            Some(watcher) => Ok(Arc::clone(watcher)),
+            None => Ok(Arc::clone(watcher.insert(Arc::new(Watcher::start(Arc::clone(&self.host))?)))),
         }
+    }
+
+    /// Has a namespace watched that is open anyway, if anybody wants to hear of the end of sandboxes.
+    fn watch_open(&self, namespace: &Namespace, id: &NamespaceId) {
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(watcher) = watcher.filter(|watcher| !watcher.knows(id)) else { return };
+        // Whoever needs it asks by `watch_sandbox` too, and hears why not.
+        let _ = self.sockets.with(|socket| watcher.watch(socket, namespace, id));
     }
 }
 
@@ -101,7 +111,7 @@ impl Kernel for Rtnl {
     }
 
     fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
-        self.sockets.with(|socket| observe::uppers(socket, link))
+        self.sockets.with(|socket| observe::uppers(socket, link, &self.kinds))
     }
 
     fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
@@ -143,12 +153,16 @@ impl Kernel for Rtnl {
     }
 
     fn watch_sandbox(&self, sandbox: &SandboxPath) -> Result<(), Error> {
+        let watcher = self.watcher()?;
+        if watcher.knows(&sandbox.id) {
+            return Ok(());
+        }
         // Open until the number is noted: while it is, the namespace cannot end.
         let namespace = self.sandbox(sandbox)?;
-        self.watched(|watcher| self.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id)))
+        self.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id))
     }
 
     fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
-        self.watched(|watcher| Ok(watcher.subscribe()))
+        Ok(self.watcher()?.subscribe())
     }
 }

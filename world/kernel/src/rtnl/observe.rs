@@ -9,6 +9,10 @@ use super::{
 use crate::{Error, HostRoute};
 use ipnet::IpNet;
 use plan::{LinkInfo, LinkTag, SeenKind, SeenLink};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 fn read_link(kind: u16, payload: &[u8]) -> Option<LinkInfo> {
     (kind == RTM_NEWLINK).then(|| links::read(payload)).flatten()
@@ -33,17 +37,43 @@ pub(super) fn named(socket: &mut Socket, name: &str) -> Result<Option<LinkInfo>,
     }
 }
 
-/// The macvlan and ipvlan links on a link of the same namespace.
-pub(super) fn uppers(socket: &mut Socket, link: u32) -> Result<Vec<LinkInfo>, Error> {
-    let mut found = Vec::new();
-    for kind in ["macvlan", "ipvlan"] {
-        let dumped = socket.dump(links::get_kind(kind), read_link);
-        found.extend(dumped.map_err(|refusal| refusal.named(format!("list {kind} links")))?);
+/// A link by its index.
+pub(super) fn numbered(socket: &mut Socket, index: u32) -> Result<Option<LinkInfo>, Error> {
+    match socket.get(links::get_numbered(index), read_link) {
+        Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
+        result => result.map_err(|refusal| refusal.named(format!("look up link {index}"))),
     }
-    // A kind whose module is not loaded filters nothing out.
+}
+
+/// The macvlan and ipvlan links on a link of the same namespace.
+pub(super) fn uppers(socket: &mut Socket, link: u32, kinds: &Kinds) -> Result<Vec<LinkInfo>, Error> {
+    let mut found = Vec::new();
+    for (kind, unknown) in [("macvlan", &kinds.macvlan_unknown), ("ipvlan", &kinds.ipvlan_unknown)] {
+        if unknown.load(Ordering::Relaxed) && !could_be_loaded_since(kind) {
+            continue;
+        }
+        let dumped = socket.dump(links::get_kind(kind), read_link);
+        let dumped = dumped.map_err(|refusal| refusal.named(format!("list {kind} links")))?;
+        // A kind whose module is not loaded filters nothing out: `lo` is there at least.
+        unknown.store(dumped.iter().any(|link| link.kind == SeenKind::Loopback), Ordering::Relaxed);
+        found.extend(dumped);
+    }
     let on_it = |upper: &LinkInfo| upper.lower == Some(link) && !upper.lower_elsewhere;
     found.retain(|upper| on_it(upper) && matches!(upper.kind, SeenKind::Macvlan(_) | SeenKind::Ipvlan(..)));
     Ok(found)
+}
+
+/// Kinds of links that the kernel was seen not to know: a look for them gets all links there are.
+#[derive(Debug, Default)]
+pub(super) struct Kinds {
+    macvlan_unknown: AtomicBool,
+    ipvlan_unknown: AtomicBool,
+}
+
+/// Whether a module may have brought a kind that was unknown. Every loaded module has a directory in sysfs.
+fn could_be_loaded_since(kind: &str) -> bool {
+    let modules = Path::new("/sys/module");
+    modules.join(kind).exists() || !modules.exists()
 }
 
 /// Addresses of one link, or of all, with the index of their link.

@@ -17,15 +17,16 @@ use netlink_packet_route::{
     nsid::{NsidAttribute, NsidMessage},
 };
 use rustix::{
-    event::{EventfdFlags, PollFd, PollFlags, eventfd, poll},
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
     net::sockopt::set_socket_recv_buffer_size_force,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io, mem,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI32, Ordering},
         mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
@@ -43,11 +44,33 @@ const SANDBOX_GROUPS: [u32; 2] = [1, 28];
 /// Room for notifications that the thread has not read yet, in bytes.
 const QUEUE: usize = 8 << 20;
 
+/// How long the thread rests after it has read: a change seldom comes alone, and each attach wakes it up
+/// with several of the lower link's.
+const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+
 #[derive(Default)]
 struct Shared {
     subscribers: Mutex<Vec<Sender<KernelEvent>>>,
-    /// The watched sandboxes by their number in the host's namespace.
-    numbers: Mutex<BTreeMap<i32, NamespaceId>>,
+    watched: Mutex<Watched>,
+    /// The number to try for the next sandbox.
+    next: AtomicI32,
+}
+
+/// The watched sandboxes.
+#[derive(Default)]
+struct Watched {
+    /// By their number in the host's namespace.
+    numbers: BTreeMap<i32, NamespaceId>,
+    /// Those whose number is certain to be theirs still.
+    certain: BTreeSet<NamespaceId>,
+}
+
+impl Watched {
+    fn remove(&mut self, number: i32) -> Option<NamespaceId> {
+        let id = self.numbers.remove(&number)?;
+        self.certain.remove(&id);
+        Some(id)
+    }
 }
 
 /// The thread that listens; it ends when this is dropped.
@@ -102,24 +125,43 @@ impl Watcher {
     pub(super) fn watch(&self, socket: &mut Socket, namespace: &Namespace, id: &NamespaceId) -> Result<(), Error> {
         let named = |refusal: Refusal| refusal.named(format!("watch {id}"));
         let fd = NsidAttribute::Fd(namespace.as_fd().as_raw_fd() as u32);
-        let mut ask = NsidMessage::default();
-        // -1: any free number.
-        ask.attributes = vec![fd.clone(), NsidAttribute::Id(-1)];
-        match socket.ask(RouteNetlinkMessage::NewNsId(ask), 0) {
+        let mut assign = |number: i32| {
+            let mut ask = NsidMessage::default();
+            ask.attributes = vec![fd.clone(), NsidAttribute::Id(number)];
+            socket.ask(RouteNetlinkMessage::NewNsId(ask), 0)
+        };
+        let mine = self.shared.next.fetch_add(1, Ordering::Relaxed).max(0);
+        let assigned = match assign(mine) {
+            // Another namespace has it. -1: any free number.
+            Err(refusal) if refusal.errno == libc::ENOSPC => assign(-1).map(|()| None),
+            result => result.map(|()| Some(mine)),
+        };
+        let number = match assigned {
+            Ok(Some(number)) => number,
             // It has one already.
             Err(refusal) if refusal.errno != libc::EEXIST => return Err(named(refusal)),
-            _ => {}
-        }
-        let mut ask = NsidMessage::default();
-        ask.attributes = vec![fd];
-        let number = socket.get(RouteNetlinkMessage::GetNsId(ask), read_number).map_err(named)?;
-        match number {
-            Some(number) if number >= 0 => {
-                lock(&self.shared.numbers).insert(number, id.clone());
-                Ok(())
+            Ok(None) | Err(_) => {
+                let mut ask = NsidMessage::default();
+                ask.attributes = vec![fd];
+                let number = socket.get(RouteNetlinkMessage::GetNsId(ask), read_number).map_err(named)?;
+                let number = number.filter(|number| *number >= 0);
+                let number = number.ok_or_else(|| Error::refused(format!("watch {id}"), libc::ENOENT))?;
+                self.shared.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+                number
             }
-            _ => Err(Error::refused(format!("watch {id}"), libc::ENOENT)),
+        };
+        let mut watched = lock(&self.shared.watched);
+        // Whoever had the number is gone, and its end was not read yet.
+        if let Some(ended) = watched.numbers.insert(number, id.clone()) {
+            watched.certain.remove(&ended);
         }
+        watched.certain.insert(id.clone());
+        Ok(())
+    }
+
+    /// Whether a namespace is watched, its end not seen yet.
+    pub(super) fn knows(&self, id: &NamespaceId) -> bool {
+        lock(&self.shared.watched).certain.contains(id)
     }
 }
 
@@ -179,6 +221,8 @@ impl Listener {
             if all {
                 self.read_all();
             }
+            // Cut short by the end only, which the next round sees.
+            let _ = poll(&mut [PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)], Some(&REST));
         }
     }
 
@@ -228,11 +272,13 @@ impl Listener {
                     // The host's own: one of its numbers is free again.
                     (RTM_DELNSID, None) => {
                         let number = read_number(RTM_DELNSID, message.payload());
-                        let ended = number.and_then(|number| lock(&self.shared.numbers).remove(&number));
+                        let ended = number.and_then(|number| lock(&self.shared.watched).remove(number));
                         ended.into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
                     }
                     (RTM_DELLINK, Some(number)) => {
-                        let Some(namespace) = lock(&self.shared.numbers).get(&number).cloned() else { continue };
+                        let Some(namespace) = lock(&self.shared.watched).numbers.get(&number).cloned() else {
+                            continue;
+                        };
                         if let Some(link) = links::read(message.payload()) {
                             self.tell(&KernelEvent::SandboxLinkGone { namespace, name: link.name });
                         }
@@ -250,10 +296,12 @@ impl Listener {
             .and_then(|mut socket| socket.dump(RouteNetlinkMessage::GetNsId(NsidMessage::default()), read_number));
         match dumped {
             Ok(numbers) => {
-                let mut watched = lock(&self.shared.numbers);
-                let ended: Vec<_> = watched.keys().filter(|number| !numbers.contains(number)).copied().collect();
+                let mut watched = lock(&self.shared.watched);
+                // One whose number was given to another since must be watched afresh.
+                watched.certain.clear();
+                let ended: Vec<_> = watched.numbers.keys().filter(|n| !numbers.contains(n)).copied().collect();
                 for number in ended {
-                    watched.remove(&number).into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
+                    watched.remove(number).into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
                 }
             }
             Err(refusal) => tracing::warn!(errno = refusal.errno, "cannot list namespace numbers"),
