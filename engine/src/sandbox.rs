@@ -123,13 +123,14 @@ impl Engine {
         Ok(status)
     }
 
-    /// A namespace is gone: so are the sandbox and the endpoints in it.
+    /// A namespace is gone: so are the sandbox and the endpoints in it. The next namespace may have got its inode,
+    /// and with it its identity, before this was heard: what is in that one stays.
     pub(crate) fn namespace_gone(&self, namespace: &NamespaceId) {
         let (sandboxes, endpoints) = {
             let state = self.state();
             let in_it = |s: &&Sandbox| s.namespace == *namespace && s.status == SandboxStatus::Running;
             let sandboxes: Vec<_> = state.sandboxes.values().filter(in_it).cloned().collect();
-            let endpoints: Vec<_> = state.endpoints_in(namespace).iter().map(|e| e.id.clone()).collect();
+            let endpoints: Vec<_> = state.endpoints_in(namespace).into_iter().cloned().collect();
             (sandboxes, endpoints)
         };
         for sandbox in sandboxes {
@@ -137,7 +138,11 @@ impl Engine {
                 tracing::error!(sandbox = %sandbox.name, %error, "its end could not be recorded yet");
             }
         }
-        for id in endpoints {
+        for endpoint in endpoints {
+            if self.kernel.namespace(&endpoint.attachment.path).is_ok_and(|there| there == *namespace) {
+                continue;
+            }
+            let id = endpoint.id;
             let _mine = self.reservations.take([id.to_string()]);
             if let Err(error) = self.detach(&id) {
                 tracing::error!(endpoint = id.short(), %error, "its sandbox is gone; it is still to be released");

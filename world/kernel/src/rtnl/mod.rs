@@ -87,9 +87,12 @@ impl Rtnl {
     /// Has a namespace watched that is open anyway, if anybody wants to hear of the end of sandboxes.
     fn watch_open(&self, namespace: &Namespace, id: &NamespaceId) {
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(watcher) = watcher.filter(|watcher| !watcher.knows(id)) else { return };
-        // Whoever needs it asks by `watch_sandbox` too, and hears why not.
-        let _ = self.sockets.with(|socket| watcher.watch(socket, namespace, id));
+        let Some(watcher) = watcher else { return };
+        // Even if one of this identity is watched: it may be an earlier one, whose end was not read yet.
+        if self.sockets.with(|socket| watcher.watch(socket, namespace, id)).is_err() {
+            // Whoever needs it asks by `watch_sandbox` too, and hears why not.
+            watcher.doubt(id);
+        }
     }
 }
 

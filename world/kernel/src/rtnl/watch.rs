@@ -21,7 +21,7 @@ use rustix::{
     net::sockopt::set_socket_recv_buffer_size_force,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io, mem,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
@@ -61,14 +61,24 @@ struct Shared {
 struct Watched {
     /// By their number in the host's namespace.
     numbers: BTreeMap<i32, NamespaceId>,
-    /// Those whose number is certain to be theirs still.
-    certain: BTreeSet<NamespaceId>,
+    /// The newest number of those that certainly have theirs still. An identity can have an older one too: the
+    /// inode of a namespace that ended is given to the next.
+    certain: BTreeMap<NamespaceId, i32>,
 }
 
 impl Watched {
+    fn insert(&mut self, number: i32, id: &NamespaceId) {
+        // Whoever had the number is gone, and its end was not read yet.
+        self.remove(number);
+        self.numbers.insert(number, id.clone());
+        self.certain.insert(id.clone(), number);
+    }
+
     fn remove(&mut self, number: i32) -> Option<NamespaceId> {
         let id = self.numbers.remove(&number)?;
-        self.certain.remove(&id);
+        if self.certain.get(&id) == Some(&number) {
+            self.certain.remove(&id);
+        }
         Some(id)
     }
 }
@@ -150,18 +160,18 @@ impl Watcher {
                 number
             }
         };
-        let mut watched = lock(&self.shared.watched);
-        // Whoever had the number is gone, and its end was not read yet.
-        if let Some(ended) = watched.numbers.insert(number, id.clone()) {
-            watched.certain.remove(&ended);
-        }
-        watched.certain.insert(id.clone());
+        lock(&self.shared.watched).insert(number, id);
         Ok(())
     }
 
-    /// Whether a namespace is watched, its end not seen yet.
+    /// No longer takes a namespace for watched.
+    pub(super) fn doubt(&self, id: &NamespaceId) {
+        lock(&self.shared.watched).certain.remove(id);
+    }
+
+    /// Whether a namespace of this identity is watched, its end not seen yet.
     pub(super) fn knows(&self, id: &NamespaceId) -> bool {
-        lock(&self.shared.watched).certain.contains(id)
+        lock(&self.shared.watched).certain.contains_key(id)
     }
 }
 
