@@ -44,6 +44,11 @@ pub fn local_default_pools() -> Vec<SplitPool> {
     (17..=31).map(|b| v4(172, b, 16)).chain([v4(192, 168, 20)]).collect()
 }
 
+/// Docker's default pools of networks that hosts share (moby's ipamutils): 10.0.0.0/8 in blocks of /24.
+pub fn global_default_pools() -> Vec<SplitPool> {
+    vec![SplitPool { base: IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)), size: 24 }]
+}
+
 /// A locally assigned unique local prefix (RFC 4193 section 3.1), cut into /64s: 65536 of them in
 /// the usual /48.
 ///

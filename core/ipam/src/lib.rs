@@ -27,7 +27,7 @@ mod space;
 mod spec;
 
 pub use address::Family;
-pub use defaults::{SplitPool, local_default_pools, ula_pool};
+pub use defaults::{SplitPool, global_default_pools, local_default_pools, ula_pool};
 pub use error::{Error, Result};
 pub use pool::{Counts, Holder};
 pub use space::{AddressSpace, Claim, NetworkKey};

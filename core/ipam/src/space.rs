@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv6Net};
 
 use crate::address::overlap;
-use crate::defaults::{SplitPool, first_free, local_default_pools, ula_pool};
+use crate::defaults::{SplitPool, first_free, global_default_pools, local_default_pools, ula_pool};
 use crate::pool::Pool;
 use crate::{Counts, Error, Family, Holder, PoolSpec, Result};
 
@@ -245,6 +245,15 @@ impl<N: NetworkKey> AddressSpace<N> {
     /// [`Error::DefaultsExhausted`].
     pub fn next_default_v4(&self, avoid: &[IpNet]) -> Result<IpNet> {
         self.next_from(&local_default_pools(), avoid)
+    }
+
+    /// The first IPv4 subnet of Docker's default pools for networks that hosts share that overlaps nothing in the
+    /// space and none of `avoid`. Nothing is added.
+    ///
+    /// # Errors
+    /// [`Error::DefaultsExhausted`].
+    pub fn next_default_global_v4(&self, avoid: &[IpNet]) -> Result<IpNet> {
+        self.next_from(&global_default_pools(), avoid)
     }
 
     /// The first /64 of a unique local prefix (RFC 4193, a /48 as a rule; the caller made up its

@@ -1,6 +1,6 @@
 //! The drivers and their modes.
 
-use crate::Error;
+use crate::{Error, PeersMode, Resolution};
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -94,6 +94,8 @@ pub enum DriverKind {
     Macvlan,
     /// A link that shares its parent's MAC.
     Ipvlan,
+    /// A VXLAN segment between hosts.
+    Overlay,
 }
 
 impl FromStr for DriverKind {
@@ -102,6 +104,7 @@ impl FromStr for DriverKind {
         match text {
             "macvlan" => Ok(Self::Macvlan),
             "ipvlan" => Ok(Self::Ipvlan),
+            "overlay" => Ok(Self::Overlay),
             _ => Err(Error::Driver { name: text.into() }),
         }
     }
@@ -112,6 +115,7 @@ impl fmt::Display for DriverKind {
         f.pad(match self {
             Self::Macvlan => "macvlan",
             Self::Ipvlan => "ipvlan",
+            Self::Overlay => "overlay",
         })
     }
 }
@@ -132,6 +136,15 @@ pub enum Driver {
         /// Who may talk to whom.
         flag: IpvlanFlag,
     },
+    /// overlay.
+    Overlay {
+        /// When peers are programmed.
+        peers: PeersMode,
+        /// The UDP port of its VXLAN packets.
+        port: u16,
+        /// Where frames to other hosts are sent.
+        resolution: Resolution,
+    },
 }
 
 impl Driver {
@@ -140,12 +153,23 @@ impl Driver {
         match self {
             Self::Macvlan { .. } => DriverKind::Macvlan,
             Self::Ipvlan { .. } => DriverKind::Ipvlan,
+            Self::Overlay { .. } => DriverKind::Overlay,
         }
     }
 
     /// Whether links are routed rather than switched: `default dev eth0`, no ARP, gateways ignored.
     pub fn is_routed(self) -> bool {
         matches!(self, Self::Ipvlan { mode: IpvlanMode::L3 | IpvlanMode::L3s, .. })
+    }
+
+    /// Whether it is an overlay.
+    pub fn is_overlay(self) -> bool {
+        matches!(self, Self::Overlay { .. })
+    }
+
+    /// Whether its peers come from the store: an overlay that is neither point-to-point nor multicast.
+    pub fn has_stored_peers(self) -> bool {
+        matches!(self, Self::Overlay { resolution: Resolution::Store, .. })
     }
 }
 
@@ -154,6 +178,11 @@ impl fmt::Display for Driver {
         match self {
             Self::Macvlan { mode } => write!(f, "macvlan mode {mode}"),
             Self::Ipvlan { mode, flag } => write!(f, "ipvlan mode {mode} flag {flag}"),
+            Self::Overlay { peers, port, resolution } => match resolution {
+                Resolution::Store => write!(f, "overlay peers {peers} port {port}"),
+                Resolution::Remote(vtep) => write!(f, "overlay remote {vtep} port {port}"),
+                Resolution::Group(group) => write!(f, "overlay group {group} port {port}"),
+            },
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Endpoints: a network's presence in a sandbox.
 
-use crate::{EndpointId, LinkName, MacAddr, Name, NamespaceId, NetworkId, SandboxId, SandboxProcess, Timestamp};
+use crate::{
+    EndpointId, HostId, LinkName, MacAddr, Name, NamespaceId, NetworkId, SandboxId, SandboxProcess, Timestamp,
+};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The addresses of an endpoint, under the names of libnetwork's records.
@@ -57,8 +60,16 @@ pub struct Endpoint {
     pub network: NetworkId,
     /// Its addresses.
     pub ep_iface: EndpointInterface,
+    /// The host that it is on.
+    pub host: HostId,
+    /// That host's vtep, under the name of libnetwork's records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locator: Option<IpAddr>,
     /// Where its link lives.
     pub attachment: Attachment,
+    /// An overlay's endpoint: its addresses on its host's own bridge, by which it leaves the host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub way_out: Vec<IpNet>,
     /// The link's name in the sandbox, if one was asked for; otherwise the next free `eth` number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ifname: Option<LinkName>,

@@ -38,6 +38,12 @@ pub enum Error {
         /// As written.
         text: String,
     },
+    /// A VNI that does not fit into 24 bits, or 0.
+    #[error("VNI must be between 1 and 16777215, not {text:?}")]
+    Vni {
+        /// As written.
+        text: String,
+    },
     /// An identifier that is not 64 hexadecimal digits.
     #[error("invalid identifier {text:?}: 64 hexadecimal digits expected")]
     Id {

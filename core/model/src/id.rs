@@ -69,6 +69,10 @@ id! {
     EndpointId
 }
 id! {
+    /// A host's identifier.
+    HostId
+}
+id! {
     /// A sandbox's identifier.
     SandboxId
 }

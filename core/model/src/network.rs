@@ -1,6 +1,6 @@
 //! Networks.
 
-use crate::{Driver, DriverKind, LinkName, Name, NetworkId, Subnet, Timestamp};
+use crate::{Driver, DriverKind, LinkName, Name, NetworkId, Subnet, Timestamp, Vni};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -64,8 +64,13 @@ pub struct Network {
     pub id: NetworkId,
     /// Its name, unique.
     pub name: Name,
-    /// The link that its endpoints attach to.
-    pub parent: LinkName,
+    /// The link that its endpoints attach to; of an overlay with a multicast group, the one that joins it. Other
+    /// overlays have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<LinkName>,
+    /// An overlay's VNI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vni: Option<Vni>,
     /// Its settings.
     pub settings: Settings,
     /// Its subnets, in the order given.
@@ -74,6 +79,9 @@ pub struct Network {
     pub labels: BTreeMap<String, String>,
     /// The driver options as they were written, for `inspect`.
     pub options: BTreeMap<String, String>,
+    /// Whether it is being removed: no endpoint may join it any more.
+    #[serde(default, rename = "inDelete", skip_serializing_if = "std::ops::Not::not")]
+    pub in_delete: bool,
     /// The addresses of the host's shim (`host_access`), once claimed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shim: Vec<std::net::IpAddr>,
@@ -87,16 +95,18 @@ impl Network {
 
     /// Whether its parent is a dummy of its own: there is no way out whatever is asked for.
     pub fn has_own_dummy(&self) -> bool {
-        self.parent.as_str() == Self::dummy_name(self.settings.driver.kind(), &self.id)
+        let dummy = Self::dummy_name(self.settings.driver.kind(), &self.id);
+        self.parent.as_ref().is_some_and(|parent| dummy == Some(parent.to_string()))
     }
 
-    /// The name of the dummy of a network without a parent, as Docker's drivers name it.
-    pub fn dummy_name(driver: DriverKind, id: &NetworkId) -> String {
+    /// The name of the dummy of a network without a parent, as Docker's drivers name it; an overlay needs none.
+    pub fn dummy_name(driver: DriverKind, id: &NetworkId) -> Option<String> {
         let prefix = match driver {
             DriverKind::Macvlan => "dm",
             DriverKind::Ipvlan => "di",
+            DriverKind::Overlay => return None,
         };
-        format!("{prefix}-{}", id.short())
+        Some(format!("{prefix}-{}", id.short()))
     }
 
     /// The subnet that an address of the network lies in.

@@ -1,7 +1,7 @@
 //! A network as a user asks for it, and what is meant by it.
 
 use crate::network::{Advertise, Settings};
-use crate::{Driver, DriverKind, Error, MacPolicy, MacvlanMode, Name, NameKind, Parent, Subnet, option, subnet};
+use crate::{Driver, DriverKind, Error, MacPolicy, MacvlanMode, Name, NameKind, Parent, Subnet, Vni, option, subnet};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -41,6 +41,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// The parent asked for.
     pub parent: Parent,
+    /// The VNI asked for, if the driver has one.
+    pub vni: Option<Vni>,
     /// Its subnets as given.
     pub subnets: Vec<Subnet>,
     /// Whether an IPv6 subnet is to be chosen, for none was given.
@@ -62,8 +64,14 @@ impl NetworkSpec {
         let parent = Parent::parse(get("parent"), get("vlan"), get("vlan_protocol"), get("link"))?;
         refuse_loopback(kind, &parent)?;
         let settings = self.settings(kind, &get, &parent)?;
-        let subnets = subnet::consolidate(&self.subnets, &self.gateways, &self.ip_ranges, &self.aux_addresses)?;
-        if settings.driver.is_routed() && subnets.iter().any(|s| s.gateway.is_some()) {
+        let vni = overlay::vni(get("vxlanid_list"), &mut warnings)?;
+        let mut subnets = subnet::consolidate(&self.subnets, &self.gateways, &self.ip_ranges, &self.aux_addresses)?;
+        if settings.driver.is_overlay() {
+            overlay::check(&settings, &parent, vni, &subnets)?;
+            if settings.driver.has_stored_peers() {
+                subnets.iter_mut().for_each(Subnet::take_first_gateway);
+            }
+        } else if settings.driver.is_routed() && subnets.iter().any(|s| s.gateway.is_some()) {
             warnings.push("gateways are ignored in ipvlan l3 and l3s: the default route is the link itself".into());
         } else if (settings.internal || parent == Parent::None) && subnets.iter().any(|s| s.gateway.is_some()) {
             warnings
@@ -75,6 +83,7 @@ impl NetworkSpec {
             name,
             settings,
             parent,
+            vni,
             subnets,
             warnings,
         })
@@ -91,6 +100,7 @@ impl NetworkSpec {
             DriverKind::Ipvlan => {
                 Driver::Ipvlan { mode: parsed(get("ipvlan_mode"))?, flag: parsed(get("ipvlan_flag"))? }
             }
+            DriverKind::Overlay => overlay::driver(get)?,
         };
         let host_access = boolean("host_access", get("host_access"))?;
         if host_access && driver != (Driver::Macvlan { mode: MacvlanMode::Bridge }) {
@@ -106,8 +116,10 @@ impl NetworkSpec {
             Some("random") => MacPolicy::Random,
             Some(other) => return Err(value_error("mac", other, "ipv4 or random")),
         };
+        // Where the neighbour tables are programmed nobody listens to announcements.
+        let usual = if driver.has_stored_peers() { 0 } else { Advertise::default().count };
         let advertise = Advertise {
-            count: number("advertise_addr_nmsgs", get, 0..=3)?.unwrap_or(Advertise::default().count),
+            count: number("advertise_addr_nmsgs", get, 0..=3)?.unwrap_or(usual),
             interval_ms: number("advertise_addr_ms", get, 100..=2000)?.unwrap_or(Advertise::default().interval_ms),
         };
         Ok(Settings {
@@ -163,5 +175,6 @@ fn number<'a>(
         .ok_or_else(|| value_error(option, text, &format!("a number from {} to {}", range.start(), range.end())))
 }
 
+mod overlay;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,16 @@ impl Subnet {
         Self { prefix, gateway: None, range: None, aux: BTreeMap::new() }
     }
 
+    /// Gives the subnet a gateway if it has none: its first address that is nobody else's. Subnets of one or two
+    /// addresses are left as they are.
+    pub fn take_first_gateway(&mut self) {
+        if self.gateway.is_none() && self.prefix.prefix_len() < self.prefix.max_prefix_len() - 1 {
+            // The first address of an IPv6 prefix is every router's (RFC 4291 section 2.6.1).
+            let free = |a: &IpAddr| *a != self.prefix.addr() && !self.aux.values().any(|aux| aux == a);
+            self.gateway = self.prefix.hosts().take(1024).find(free);
+        }
+    }
+
     /// Whether it is an IPv6 subnet.
     pub fn is_ipv6(&self) -> bool {
         self.prefix.addr().is_ipv6()

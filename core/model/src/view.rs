@@ -2,11 +2,16 @@
 //! are stable across versions.
 
 use crate::{
-    DriverKind, EndpointId, MacAddr, NamespaceId, NetworkId, SandboxId, SandboxStatus, Settings, Subnet, Timestamp,
+    DriverKind, EndpointId, HostId, MacAddr, NamespaceId, NetworkId, SandboxId, SandboxStatus, Settings, Subnet,
+    Timestamp, Vni,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+};
 
 /// Whether a network or an endpoint is as declared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,10 +47,18 @@ pub struct NetworkView {
     pub name: String,
     /// Its driver.
     pub driver: DriverKind,
-    /// `local`: this host alone.
+    /// `local`: this host alone; `global`: all hosts of the store.
     pub scope: String,
-    /// Its parent's name.
+    /// Its parent's name; empty: it has none.
     pub parent: String,
+    /// An overlay's VNI.
+    pub vni: Option<Vni>,
+    /// This host's address on the underlay, for an overlay.
+    pub vtep: Option<IpAddr>,
+    /// The file of an overlay's namespace on this host, while it has one.
+    pub netns: Option<PathBuf>,
+    /// How many endpoints other hosts have on it.
+    pub peers: usize,
     /// Whether Trunkline made the parent, and removes it with its last network.
     pub parent_provisioned: bool,
     /// Its settings.
@@ -85,6 +98,12 @@ pub struct EndpointView {
     pub addresses: Vec<IpNet>,
     /// Its own MAC address, if it has one.
     pub mac: Option<MacAddr>,
+    /// The host that it is on.
+    pub host: HostId,
+    /// That host's name, if it is known.
+    pub host_name: Option<String>,
+    /// That host's vtep.
+    pub locator: Option<IpAddr>,
     /// The namespace's file.
     pub path: PathBuf,
     /// The namespace.
@@ -156,6 +175,12 @@ pub struct Status {
     pub version: String,
     /// The store in use.
     pub store: String,
+    /// Whether it answers.
+    pub store_state: StoreState,
+    /// This host, as the others that share the store know it.
+    pub host: Option<HostView>,
+    /// The members of the gossip; none of them where no store is shared.
+    pub members: Vec<MemberView>,
     /// How many networks there are.
     pub networks: usize,
     /// How many endpoints there are.
@@ -166,6 +191,37 @@ pub struct Status {
     pub modules: BTreeMap<String, Health>,
     /// Networks and endpoints that are not as declared.
     pub degraded: Vec<Finding>,
+}
+
+/// Whether a store answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum StoreState {
+    /// It does.
+    Reachable {
+        /// Since when without interruption.
+        since: Timestamp,
+    },
+    /// It does not: networks and endpoints stay as they are.
+    Unreachable {
+        /// Since when.
+        since: Timestamp,
+        /// Its last error.
+        reason: String,
+    },
+}
+
+/// One step of a test of the underlay between two hosts (`check --peers`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerCheck {
+    /// The other host's name.
+    pub host: String,
+    /// What was tested: gossip-tcp, gossip-udp, vxlan, path-mtu, transfer.
+    pub check: String,
+    /// Whether it works.
+    pub ok: bool,
+    /// What was seen; of what fails, the reason and what to do.
+    pub detail: String,
 }
 
 /// Something that is not as it should be (`check`, `gc`, `status`).
@@ -194,6 +250,76 @@ pub struct Event {
     pub name: String,
     /// More about it.
     pub attributes: BTreeMap<String, String>,
+}
+
+/// Whether a host lives, as far as this one can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostState {
+    /// Its lease stands.
+    Alive,
+    /// Its lease is gone; its endpoints stay in the tables.
+    Unknown,
+    /// Its lease is gone, the gossip does not call it alive and its vtep is silent: its endpoints are out of the
+    /// tables until it returns.
+    Failed,
+}
+
+/// A host that shares the store (`host ls`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostView {
+    /// Its identifier.
+    pub id: HostId,
+    /// Its name.
+    pub name: String,
+    /// Whether it is the one that answers.
+    pub this: bool,
+    /// Whether it lives.
+    pub status: HostState,
+    /// Its address on the underlay.
+    pub vtep: Option<IpAddr>,
+    /// Where its gossip listens.
+    pub gossip: Option<SocketAddr>,
+    /// The MTU of its underlay, in bytes.
+    pub underlay_mtu: Option<u32>,
+    /// How many endpoints it has.
+    pub endpoints: usize,
+    /// Its program's version.
+    pub version: String,
+}
+
+/// A member of the gossip (`status`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberView {
+    /// Its name: a host's, or that of somebody's `serf agent`.
+    pub name: String,
+    /// Where it is sent to.
+    pub address: SocketAddr,
+    /// alive, leaving, left or failed.
+    pub status: String,
+    /// Its tags.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// A remote endpoint as the store and the kernel have it (`peers NET`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerView {
+    /// The endpoint's name; none: no endpoint is known for the entry.
+    pub endpoint: Option<String>,
+    /// Its host's name, if it is known.
+    pub host: Option<String>,
+    /// Its address.
+    pub address: Option<IpAddr>,
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// The vtep by the store.
+    pub vtep: Option<IpAddr>,
+    /// The MAC address that the neighbour table has for the address.
+    pub neighbour: Option<MacAddr>,
+    /// The vtep that the forwarding table has for the MAC address.
+    pub fdb: Option<IpAddr>,
+    /// What differs, in words; none: nothing.
+    pub drift: Option<String>,
 }
 
 /// The answer to a network's creation.

@@ -10,7 +10,7 @@ use crate::object::{LinkKind, LinkPlan, Op};
 pub fn delta(plan: &LinkPlan, seen: Option<&SeenLink>) -> Vec<Op> {
     match seen {
         None => create(plan),
-        Some(seen) if !same_kind(plan.link.kind, &seen.info.kind) => {
+        Some(seen) if !same_kind(&plan.link.kind, &seen.info.kind) => {
             let mut ops = vec![Op::DelLink];
             ops.extend(create(plan));
             ops
@@ -20,7 +20,12 @@ pub fn delta(plan: &LinkPlan, seen: Option<&SeenLink>) -> Vec<Op> {
 }
 
 fn create(plan: &LinkPlan) -> Vec<Op> {
-    let mut ops = vec![Op::AddLink(plan.link.clone())];
+    let mut ops = Vec::new();
+    // The end of a veth pair that its peer's making brings about.
+    if plan.link.kind != LinkKind::Veth(None) {
+        ops.push(Op::AddLink(plan.link.clone()));
+    }
+    ops.extend(plan.master.clone().map(Op::SetMaster));
     ops.extend(plan.sysctls.iter().cloned().map(Op::SetSysctl));
     ops.extend(plan.addresses.iter().map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
     ops.push(Op::SetUp { alias: plan.link.alias.clone() });
@@ -39,6 +44,9 @@ fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
     if let Some(mtu) = plan.link.mtu.filter(|mtu| *mtu != seen.info.mtu) {
         ops.push(Op::SetMtu(mtu));
     }
+    if let Some(master) = plan.master.as_ref().filter(|m| seen.master.as_deref() != Some(m.as_str())) {
+        ops.push(Op::SetMaster(master.clone()));
+    }
     let missing = plan.addresses.iter().filter(|a| !seen.addresses.contains(a));
     ops.extend(missing.map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
     if !seen.info.up || seen.info.alias.as_deref() != Some(plan.link.alias.as_str()) {
@@ -51,12 +59,15 @@ fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
 
 /// Whether a link that carries our mark is what the plan means. Its MAC and name may have been changed
 /// by the sandbox's owner; its kind, mode and tag say what it does.
-fn same_kind(plan: LinkKind, seen: &SeenKind) -> bool {
+fn same_kind(plan: &LinkKind, seen: &SeenKind) -> bool {
     match (plan, seen) {
-        (LinkKind::Macvlan(a), SeenKind::Macvlan(b)) => a == *b,
-        (LinkKind::Ipvlan(a, f), SeenKind::Ipvlan(b, g)) => a == *b && f == *g,
-        (LinkKind::Vlan(a), SeenKind::Vlan(b)) => a == *b,
-        (LinkKind::Dummy, SeenKind::Dummy) => true,
+        (LinkKind::Macvlan(a), SeenKind::Macvlan(b)) => a == b,
+        (LinkKind::Ipvlan(a, f), SeenKind::Ipvlan(b, g)) => a == b && f == g,
+        (LinkKind::Vlan(a), SeenKind::Vlan(b)) => a == b,
+        (LinkKind::Vxlan(a), SeenKind::Vxlan(b)) => a == b,
+        (LinkKind::Dummy, SeenKind::Dummy)
+        | (LinkKind::Bridge, SeenKind::Bridge)
+        | (LinkKind::Veth(_), SeenKind::Veth) => true,
         _ => false,
     }
 }

@@ -10,18 +10,21 @@ pub fn endpoint(network: &Network, endpoint: &Endpoint) -> LinkPlan {
     let kind = match settings.driver {
         Driver::Macvlan { mode } => LinkKind::Macvlan(mode),
         Driver::Ipvlan { mode, flag } => LinkKind::Ipvlan(mode, flag),
+        // The pair's other end is the overlay's port: `overlay::endpoint` says where.
+        Driver::Overlay { .. } => LinkKind::Veth(None),
     };
     let title = endpoint.ifname.clone().map_or_else(|| LinkTitle::Numbered("eth".into()), LinkTitle::Exact);
     LinkPlan {
         link: Link {
             title,
             kind,
-            lower: Some(network.parent.clone()),
+            lower: network.parent.clone().filter(|_| !settings.driver.is_overlay()),
             mac: endpoint.ep_iface.mac,
             mtu: settings.mtu,
             tag: LinkTag::of(endpoint.id.as_str()),
             alias: format!("trunkline endpoint {} network {}", endpoint.id.short(), network.name),
         },
+        master: None,
         sysctls: ipv6_sysctls(endpoint.ep_iface.addrv6.is_some(), settings.accept_ra),
         addresses: endpoint.ep_iface.addresses().collect(),
         dad: settings.dad,
@@ -32,7 +35,7 @@ pub fn endpoint(network: &Network, endpoint: &Endpoint) -> LinkPlan {
 
 /// IPv6 either off, or without surprises: no address but the planned ones and the link-local one,
 /// unless the network asks for router advertisements. Written while the link is down.
-fn ipv6_sysctls(ipv6: bool, accept_ra: bool) -> Vec<Sysctl> {
+pub(crate) fn ipv6_sysctls(ipv6: bool, accept_ra: bool) -> Vec<Sysctl> {
     let set = |key: &str, value: &str| Sysctl { family: SysctlFamily::Ipv6, key: key.into(), value: value.into() };
     match (ipv6, accept_ra) {
         (false, _) => vec![set("disable_ipv6", "1")],
@@ -55,6 +58,9 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
         let others = network.subnets.iter().map(|s| s.prefix);
         return others.filter(|p| same_family(p) && !mine.iter().any(|a| a.trunc() == *p)).map(on_link).collect();
     }
+    if network.settings.driver.has_stored_peers() {
+        return overlay_routes(network, &mine);
+    }
     if network.settings.internal || network.has_own_dummy() {
         return Vec::new();
     }
@@ -68,6 +74,21 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
     mine.iter().filter_map(gateway).map(via).map(default).collect()
 }
 
+/// The network's other subnets are reached by the gateway of one's own, which every host has on its bridge; the way
+/// out is another link's.
+fn overlay_routes(network: &Network, mine: &[IpNet]) -> Vec<Route> {
+    let to = |own: &IpNet| {
+        let via = network.subnet_of(own.addr()).and_then(|s| s.gateway);
+        let family = own.addr().is_ipv6();
+        let others = network.subnets.iter().filter(move |s| s.is_ipv6() == family);
+        let others = others.map(|s| s.prefix).filter(|p| *p != own.trunc()).collect::<Vec<_>>();
+        others
+            .into_iter()
+            .filter_map(move |destination| Some(Route { destination, via: Some(via?), source: None, metric: None }))
+    };
+    mine.iter().flat_map(to).collect()
+}
+
 /// Whether an endpoint of the network has a default route.
 pub fn gives_default_route(network: &Network, endpoint: &Endpoint) -> bool {
     routes(network, endpoint).iter().any(|route| route.destination.prefix_len() == 0)
@@ -75,11 +96,11 @@ pub fn gives_default_route(network: &Network, endpoint: &Endpoint) -> bool {
 
 /// The kernel refuses a second default route of the same metric (EEXIST). So the first endpoint of a sandbox
 /// gives the way out, and the next one takes over when it goes.
-fn metric(route: &Route, priority: u32) -> Option<u32> {
+pub(crate) fn metric(route: &Route, priority: u32) -> Option<u32> {
     let least = if route.destination.addr().is_ipv6() { 1024 } else { 0 };
     (priority > 0).then(|| priority.saturating_mul(100).saturating_add(least))
 }
 
-fn default_route(ipv6: bool) -> IpNet {
+pub(crate) fn default_route(ipv6: bool) -> IpNet {
     if ipv6 { IpNet::V6(Ipv6Net::default()) } else { IpNet::V4(Ipv4Net::default()) }
 }

@@ -1,6 +1,6 @@
 //! What the kernel says there is.
 
-use crate::object::{LinkTag, Route};
+use crate::object::{LinkTag, Route, Vxlan};
 use ipnet::IpNet;
 use model::{IpvlanFlag, IpvlanMode, MacAddr, MacvlanMode, VlanTag};
 use serde::{Deserialize, Serialize};
@@ -21,7 +21,13 @@ pub enum SeenKind {
     Vlan(VlanTag),
     /// dummy.
     Dummy,
-    /// Any other, by IFLA_INFO_KIND: bridge, bond, team, veth, tun …
+    /// bridge.
+    Bridge,
+    /// VXLAN.
+    Vxlan(Vxlan),
+    /// veth.
+    Veth,
+    /// Any other, by IFLA_INFO_KIND: bond, team, tun …
     Other(String),
 }
 
@@ -66,6 +72,9 @@ impl LinkInfo {
 pub struct SeenLink {
     /// The link.
     pub info: LinkInfo,
+    /// The name of the bridge, bond or team that it is a port of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<String>,
     /// Its addresses but the link-local ones that the kernel itself made.
     pub addresses: Vec<IpNet>,
     /// Routes through it in the main table, but those of protocol `kernel` and `ra`.

@@ -20,7 +20,15 @@ pub fn provisioned(record: &ProvisionedLink) -> LinkPlan {
         alias: record.alias.clone(),
     };
     // A parent has no address of its own making; what an administrator puts on it stays.
-    LinkPlan { link, sysctls: Vec::new(), addresses: Vec::new(), dad: false, routes: Vec::new(), exclusive: false }
+    LinkPlan {
+        link,
+        master: None,
+        sysctls: Vec::new(),
+        addresses: Vec::new(),
+        dad: false,
+        routes: Vec::new(),
+        exclusive: false,
+    }
 }
 
 /// The name of a network's shim.
@@ -51,12 +59,13 @@ pub fn shim(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
         link: Link {
             title: LinkTitle::Exact(name),
             kind: LinkKind::Macvlan(MacvlanMode::Bridge),
-            lower: Some(network.parent.clone()),
+            lower: network.parent.clone(),
             mac: None,
             mtu: network.settings.mtu,
             tag: shim_tag(network),
             alias: format!("trunkline host access to network {}", network.name),
         },
+        master: None,
         sysctls: vec![
             Sysctl { family: SysctlFamily::Ipv4, key: "arp_filter".into(), value: "1".into() },
             Sysctl { family: SysctlFamily::Ipv6, key: "accept_ra".into(), value: "0".into() },

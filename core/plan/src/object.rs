@@ -2,9 +2,9 @@
 //! with its addresses, routes and settings, in one namespace.
 
 use ipnet::IpNet;
-use model::{IpvlanFlag, IpvlanMode, LinkName, MacAddr, MacvlanMode, VlanTag};
+use model::{IpvlanFlag, IpvlanMode, LinkName, MacAddr, MacvlanMode, NamespaceId, VlanTag, Vni};
 use serde::{Deserialize, Serialize};
-use std::{fmt, net::IpAddr};
+use std::{fmt, net::IpAddr, path::PathBuf};
 
 /// The mark of a link that is ours: its IFLA_GROUP. Derived from the identifier of the endpoint or
 /// network that owns the link, so that a link of ours is found again by what NEWLINK itself
@@ -34,8 +34,50 @@ pub enum LinkTitle {
     Numbered(String),
 }
 
-/// The kind of a link, with what NEWLINK must say about it.
+/// A VXLAN device (RFC 7348), as IFLA_INFO_DATA has it. Its UDP socket stands in the namespace that the
+/// request comes from, the host's, wherever the device itself is made (drivers/net/vxlan, `vxlan->net`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vxlan {
+    /// IFLA_VXLAN_ID.
+    pub vni: Vni,
+    /// The UDP port, here and at the peers.
+    pub port: u16,
+    /// The source address of what it sends: this host's vtep. Also fixes the family of its socket.
+    pub local: Option<IpAddr>,
+    /// Where frames to unknown addresses go: another vtep, or a multicast group (then the link's `lower` is the
+    /// device that joins it).
+    pub remote: Option<IpAddr>,
+    /// Whether it learns vteps from what it receives.
+    pub learning: bool,
+    /// Whether it answers ARP and neighbour solicitations from its neighbour table, and says nothing abroad.
+    pub proxy: bool,
+    /// Whether it tells of addresses that it does not know (l2miss, l3miss).
+    pub misses: bool,
+}
+
+/// The other end of a veth pair, made by the same request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VethPeer {
+    /// The namespace that it is made in; none: the host's.
+    pub place: Option<(PathBuf, NamespaceId)>,
+    /// What it is to be called there.
+    pub title: LinkTitle,
+    /// Our mark on it.
+    pub tag: LinkTag,
+}
+
+impl LinkTitle {
+    /// The name, if it is given in full.
+    pub fn exact(&self) -> Option<&LinkName> {
+        match self {
+            Self::Exact(name) => Some(name),
+            Self::Numbered(_) => None,
+        }
+    }
+}
+
+/// The kind of a link, with what NEWLINK must say about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LinkKind {
     /// A macvlan on its lower link.
@@ -46,16 +88,25 @@ pub enum LinkKind {
     Vlan(VlanTag),
     /// A dummy; no lower link.
     Dummy,
+    /// A bridge without VLANs and without spanning tree.
+    Bridge,
+    /// A VXLAN device.
+    Vxlan(Vxlan),
+    /// One end of a veth pair. A plan for an end that its peer's making brought about has none.
+    Veth(Option<VethPeer>),
 }
 
 impl LinkKind {
     /// IFLA_INFO_KIND.
-    pub fn word(self) -> &'static str {
+    pub fn word(&self) -> &'static str {
         match self {
             Self::Macvlan(_) => "macvlan",
             Self::Ipvlan(..) => "ipvlan",
             Self::Vlan(_) => "vlan",
             Self::Dummy => "dummy",
+            Self::Bridge => "bridge",
+            Self::Vxlan(_) => "vxlan",
+            Self::Veth(_) => "veth",
         }
     }
 }
@@ -129,6 +180,9 @@ impl fmt::Display for SysctlFamily {
 pub struct LinkPlan {
     /// The link.
     pub link: Link,
+    /// The bridge in the link's own namespace that it is a port of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub master: Option<LinkName>,
     /// Written before the link comes up: afterwards a router advertisement may have got in.
     pub sysctls: Vec<Sysctl>,
     /// Its addresses, each with the prefix length of its subnet.
@@ -153,6 +207,8 @@ pub enum Op {
     SetSysctl(Sysctl),
     /// Change the MTU.
     SetMtu(u32),
+    /// Make it a port of this bridge in its own namespace.
+    SetMaster(LinkName),
     /// Write the ifalias and bring the link up.
     SetUp {
         /// The ifalias.

@@ -17,8 +17,8 @@ pub trait HostLinks {
 /// The parent of a network to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentChoice {
-    /// Its name.
-    pub name: LinkName,
+    /// Its name; an overlay needs none.
+    pub name: Option<LinkName>,
     /// The links to provision for it, the lowest first; none if it is there already.
     pub make: Vec<ProvisionedLink>,
 }
@@ -34,9 +34,12 @@ pub fn choose(
 ) -> Result<ParentChoice, Error> {
     match asked {
         Parent::None => {
-            let name: LinkName = Network::dummy_name(driver, id).parse().map_err(Error::Model)?;
+            let Some(name) = Network::dummy_name(driver, id) else {
+                return Ok(ParentChoice { name: None, make: Vec::new() });
+            };
+            let name: LinkName = name.parse().map_err(Error::Model)?;
             let make = vec![record(name.clone(), ProvisionedKind::Dummy, id, 0)];
-            Ok(ParentChoice { name, make })
+            Ok(ParentChoice { name: Some(name), make })
         }
         Parent::Named { name, steps } => named(name, steps, id, host, provisioned),
         Parent::Vlan(step) => steps(std::slice::from_ref(step), true, id, host, provisioned),
@@ -55,11 +58,11 @@ fn named(
         if let Some(step) = wanted.last() {
             verify_record(step, record)?;
         }
-        return Ok(ParentChoice { name: name.clone(), make: Vec::new() });
+        return Ok(ParentChoice { name: Some(name.clone()), make: Vec::new() });
     }
     if wanted.is_empty() {
         return match host.link(name) {
-            Some(_) => Ok(ParentChoice { name: name.clone(), make: Vec::new() }),
+            Some(_) => Ok(ParentChoice { name: Some(name.clone()), make: Vec::new() }),
             None => Err(Error::ParentMissing { name: name.clone() }),
         };
     }
@@ -95,7 +98,7 @@ fn steps(
         }
     }
     make.reverse();
-    Ok(ParentChoice { name: top.name.clone(), make })
+    Ok(ParentChoice { name: Some(top.name.clone()), make })
 }
 
 fn verify(step: &VlanStep, link: &LinkInfo, strict: bool, host: &dyn HostLinks) -> Result<(), Error> {
@@ -164,6 +167,8 @@ pub fn share(parent: &LinkName, driver: Driver, tenants: &[Tenant]) -> Result<()
                 "all ipvlan links of one parent share one flag: the kernel would switch the live ones"
             }
             (Driver::Ipvlan { .. }, Driver::Ipvlan { .. }) => continue,
+            // An overlay only sends and receives by it.
+            (Driver::Overlay { .. }, _) | (_, Driver::Overlay { .. }) => continue,
             _ => "macvlan and ipvlan cannot share a parent",
         };
         return Err(Error::ParentTaken {
@@ -190,6 +195,9 @@ pub fn carry(
     };
     if parent.kind == SeenKind::Loopback {
         return refuse("it is the loopback link".into(), "name the network card, such as eth0");
+    }
+    if driver.is_overlay() {
+        return Ok(());
     }
     // macvlan, ipvlan, bridge, bond and team all need the one rx_handler of a link (net/core/dev.c).
     if let Some(master) = master {

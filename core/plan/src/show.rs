@@ -1,6 +1,7 @@
 //! Plans as commands of iproute2 and sysctl, for `--dry-run`.
 
-use crate::object::{Link, LinkKind, LinkTitle, Op, Route};
+use crate::object::{Link, LinkKind, LinkTitle, Op, Route, VethPeer, Vxlan};
+use model::LinkName;
 
 /// The commands with the same effect as `ops`. `sandbox`: what to call the namespace, if the link
 /// lives in one.
@@ -17,6 +18,7 @@ pub fn commands(ops: &[Op], link: &Link, sandbox: Option<&str>) -> Vec<String> {
             sandbox.map_or(setting.clone(), |s| format!("ip netns exec {s} {setting}"))
         }
         Op::SetMtu(mtu) => format!("{ip} link set {name} mtu {mtu}"),
+        Op::SetMaster(bridge) => format!("{ip} link set {name} master {bridge}"),
         Op::SetUp { alias } => format!("{ip} link set {name} alias '{alias}' up"),
         Op::AddAddress { address, dad } => {
             let flags = if address.addr().is_ipv6() && !dad { " nodad" } else { "" };
@@ -37,7 +39,8 @@ fn add_link(link: &Link, name: &str, sandbox: Option<&str>) -> String {
         command.push(' ');
         command.push_str(text);
     };
-    if let Some(lower) = &link.lower {
+    // A VXLAN device names its underlying device among its own settings.
+    if let Some(lower) = link.lower.as_ref().filter(|_| !matches!(link.kind, LinkKind::Vxlan(_))) {
         word(&format!("link {lower}"));
     }
     word(&format!("name {name}"));
@@ -52,13 +55,49 @@ fn add_link(link: &Link, name: &str, sandbox: Option<&str>) -> String {
         word(&format!("netns {sandbox}"));
     }
     word(&format!("type {}", link.kind.word()));
-    match link.kind {
+    match &link.kind {
         LinkKind::Macvlan(mode) => word(&format!("mode {mode}")),
         LinkKind::Ipvlan(mode, flag) => word(&format!("mode {mode} {flag}")),
         LinkKind::Vlan(tag) => word(&format!("protocol {} id {}", tag.protocol, tag.id)),
-        LinkKind::Dummy => {}
+        LinkKind::Dummy | LinkKind::Bridge | LinkKind::Veth(None) => {}
+        LinkKind::Vxlan(vxlan) => word(&vxlan_words(vxlan, link.lower.as_ref())),
+        LinkKind::Veth(Some(peer)) => word(&peer_words(peer)),
     }
     command
+}
+
+fn vxlan_words(vxlan: &Vxlan, lower: Option<&LinkName>) -> String {
+    let mut words = format!("id {} dstport {}", vxlan.vni, vxlan.port);
+    let mut add = |text: String| {
+        words.push(' ');
+        words.push_str(&text);
+    };
+    if let Some(local) = vxlan.local {
+        add(format!("local {local}"));
+    }
+    if let Some(remote) = vxlan.remote {
+        add(format!("{} {remote}", if remote.is_multicast() { "group" } else { "remote" }));
+    }
+    if let Some(lower) = lower {
+        add(format!("dev {lower}"));
+    }
+    add(if vxlan.learning { "learning".into() } else { "nolearning".into() });
+    if vxlan.proxy {
+        add("proxy".into());
+    }
+    if vxlan.misses {
+        add("l2miss l3miss".into());
+    }
+    words
+}
+
+fn peer_words(peer: &VethPeer) -> String {
+    let name = match &peer.title {
+        LinkTitle::Exact(name) => name.to_string(),
+        LinkTitle::Numbered(prefix) => format!("{prefix}0"),
+    };
+    let place = peer.place.as_ref().map(|(path, _)| format!(" netns {}", path.display())).unwrap_or_default();
+    format!("peer name {name} group {}{place}", peer.tag.0)
 }
 
 fn route(route: &Route, link: &str) -> String {

@@ -32,12 +32,14 @@ fn network(
         schema: 1,
         id: NetworkId::from_entropy([7; 32]),
         name: resolved.name,
-        parent: parent.parse().unwrap(),
+        parent: parent.parse().ok(),
         settings: resolved.settings,
         subnets: resolved.subnets,
         labels: BTreeMap::new(),
         options: BTreeMap::new(),
         shim: vec!["192.168.1.250".parse().unwrap()],
+        vni: resolved.vni,
+        in_delete: false,
         created: Timestamp(0),
     }
 }
@@ -54,6 +56,9 @@ fn endpoint(network: &Network, v4: Option<&str>, v6: Option<&str>) -> Endpoint {
             addrv6: v6.map(|a| a.parse().unwrap()),
             mac: Some("02:42:c0:a8:01:14".parse().unwrap()),
         },
+        host: model::HostId::from_entropy([1; 32]),
+        locator: None,
+        way_out: Vec::new(),
         attachment: Attachment { path: "/proc/1/ns/net".into(), namespace, process: None, sandbox: None },
         ifname: None,
         route_priority: 0,
@@ -121,7 +126,7 @@ fn seen(wanted: &plan::LinkPlan, kind: SeenKind) -> SeenLink {
         group: wanted.link.tag.0,
         alias: Some(wanted.link.alias.clone()),
     };
-    SeenLink { info, addresses: wanted.addresses.clone(), routes: wanted.routes.clone() }
+    SeenLink { info, master: None, addresses: wanted.addresses.clone(), routes: wanted.routes.clone() }
 }
 
 #[test]
@@ -234,7 +239,7 @@ fn a_provisioned_parent_is_shared_while_it_is_away() {
     let id = NetworkId::from_entropy([3; 32]);
     let asked = Parent::parse(Some("eth0.215"), None, None, None).unwrap();
     let choice = choose(&asked, model::DriverKind::Macvlan, &id, &Links(vec![]), &known).unwrap();
-    assert_eq!((choice.name.as_str(), choice.make.len()), ("eth0.215", 0));
+    assert_eq!((choice.name.as_ref().unwrap().as_str(), choice.make.len()), ("eth0.215", 0));
     let asked = Parent::parse(Some("eth0.215"), Some("7"), None, Some("eth0")).unwrap();
     assert!(choose(&asked, model::DriverKind::Macvlan, &id, &Links(vec![]), &known).is_err());
 }
