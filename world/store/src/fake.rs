@@ -1,9 +1,11 @@
 //! A store that fails on purpose, for tests of what its user does then.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{Capabilities, Change, Entry, Error, LeaseId, Pending, Store, Txn, Watch};
+use crate::{Capabilities, Change, Entry, Error, Health, LeaseId, Pending, Store, Txn, Watch};
+
+const AWAY: &str = "made to be out of reach";
 
 /// Wraps a store and counts the operations on it (`get`, `list`, `submit`) as steps, the first
 /// being 1. At a step of the test's choice the operation fails or the process counts as killed.
@@ -22,6 +24,8 @@ struct State {
     log: Vec<String>,
     fault: Option<(usize, Fault)>,
     killed: bool,
+    /// Since when the store has been out of reach.
+    away: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +73,13 @@ impl FaultyStore {
         self.lock().killed = true;
     }
 
+    /// Takes the store out of reach: every operation fails with [`Error::Unavailable`], and is no
+    /// step; watches stay silent about it. Or gives it back.
+    pub fn set_away(&self, away: bool) {
+        let mut state = self.lock();
+        state.away = if away { Some(state.away.unwrap_or_else(Instant::now)) } else { None };
+    }
+
     /// Whether the process counts as killed.
     pub fn killed(&self) -> bool {
         self.lock().killed
@@ -88,6 +99,9 @@ impl FaultyStore {
         let mut state = self.lock();
         if state.killed {
             return Err(Error::Killed);
+        }
+        if state.away.is_some() {
+            return Err(Error::Unavailable { operation, object, reason: AWAY.to_owned() });
         }
         state.log.push(format!("{operation} {object}"));
         let here = state.log.len();
@@ -115,8 +129,16 @@ impl FaultyStore {
         }
     }
 
-    fn alive(&self) -> Result<&dyn Store, Error> {
-        if self.killed() { Err(Error::Killed) } else { Ok(&*self.inner) }
+    fn alive(&self, operation: &'static str, object: &str) -> Result<&dyn Store, Error> {
+        let state = self.lock();
+        if state.killed {
+            return Err(Error::Killed);
+        }
+        if state.away.is_some() {
+            let (object, reason) = (object.to_owned(), AWAY.to_owned());
+            return Err(Error::Unavailable { operation, object, reason });
+        }
+        Ok(&*self.inner)
     }
 }
 
@@ -147,19 +169,27 @@ impl Store for FaultyStore {
     }
 
     fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Watch, Error> {
-        self.alive()?.watch(prefix, after)
+        self.alive("watch", prefix)?.watch(prefix, after)
     }
 
     fn grant(&self, ttl: Duration) -> Result<LeaseId, Error> {
-        self.alive()?.grant(ttl)
+        self.alive("grant", "lease")?.grant(ttl)
     }
 
     fn keep_alive(&self, lease: LeaseId) -> Result<(), Error> {
-        self.alive()?.keep_alive(lease)
+        self.alive("keep alive", "lease")?.keep_alive(lease)
     }
 
     fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
-        self.alive()?.revoke(lease)
+        self.alive("revoke", "lease")?.revoke(lease)
+    }
+
+    fn health(&self) -> Health {
+        let health = self.inner.health();
+        match self.lock().away {
+            None => health,
+            Some(since) => Health { reachable: false, since, error: Some(AWAY.to_owned()), ..health },
+        }
     }
 
     fn capabilities(&self) -> Capabilities {

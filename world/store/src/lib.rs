@@ -2,8 +2,8 @@
 //!
 //! [`Store`] is what the engine sees: keys and values, transactions that compare and set, watches
 //! resumed from a revision, and leases. Behind it stands [`Redb`], one file on this host, the
-//! default; etcd and Consul take the same place when several hosts share a store. What one of them
-//! cannot do is not in the trait, or is told by [`Capabilities`].
+//! default; etcd and Consul take the same place when several hosts share a store, each behind what
+//! [`open`] returns. What one of them cannot do is not in the trait, or is told by [`Capabilities`].
 //!
 //! - **Keys** are UTF-8 paths with `/` between their parts, relative to the store's prefix; a
 //!   trailing `/` is part of the key. **Values** are bytes; the engine keeps JSON in them.
@@ -34,20 +34,33 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+mod consul;
 mod error;
+mod etcd;
 pub mod fake;
+#[doc(hidden)]
+pub mod fuzzing;
+mod health;
 mod history;
 mod lease;
+mod open;
 mod pending;
+mod prefix;
 pub mod redb;
+mod remote;
 mod store;
+pub mod transfer;
 mod txn;
 mod watch;
 
+pub use crate::address::{Address, Endpoint, Servers};
 pub use crate::error::Error;
+pub use crate::health::Health;
 pub use crate::lease::LeaseId;
+pub use crate::open::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Options, open};
 pub use crate::pending::{Answer, Pending};
 pub use crate::redb::Redb;
 pub use crate::store::{Capabilities, Store};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Commit, Entry, Error, LeaseId, Pending, Txn, Watch};
+use crate::{Commit, Entry, Error, Health, LeaseId, Pending, Txn, Watch};
 
 /// A key-value store. Calls block; one value serves any number of threads.
 pub trait Store: fmt::Debug + Send + Sync {
@@ -43,6 +43,10 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Ends the lease: its keys are deleted, durably, before this returns. [`Error::NoLease`]
     /// when it had ended before.
     fn revoke(&self, lease: LeaseId) -> Result<(), Error>;
+
+    /// Whether the store can be reached right now, as far as is known. Never waits: fit to be
+    /// asked before each operation, to refuse at once what needs the store.
+    fn health(&self) -> Health;
 
     /// In what the backend differs from others.
     fn capabilities(&self) -> Capabilities;

@@ -8,9 +8,9 @@ use crate::{Error, LeaseId};
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 512;
 /// The most conditions and changes that a transaction may have together: Consul takes 64
-/// operations, etcd 128. The limit holds on every backend, so that what works on one host's file
-/// works on a shared store.
-pub const MAX_OPERATIONS: usize = 64;
+/// operations, and a change may need two (`consul/txn.rs`), etcd 128. The limit holds on every
+/// backend, so that what works on one host's file works on a shared store.
+pub const MAX_OPERATIONS: usize = 30;
 /// The most bytes of keys and values in a transaction: Consul refuses a request above 512 KiB
 /// (`txn_max_req_len`), in which values stand in base64.
 pub const MAX_BYTES: usize = 256 * 1024;
@@ -191,8 +191,11 @@ fn validate_key(key: &str) -> Result<(), Error> {
         "a key must not be empty".to_owned()
     } else if key.len() > MAX_KEY {
         format!("a key of {} bytes, at most {MAX_KEY} are allowed", key.len())
-    } else if key.starts_with('/') || key.contains("//") {
-        "a key must not begin with '/' or have an empty part".to_owned()
+    } else if key.starts_with(['/', '.']) || key.contains("//") {
+        "a key must not begin with '/' or '.' or have an empty part".to_owned()
+    } else if key.split('/').any(|part| part == "." || part == "..") {
+        // In a URL they would be taken as directions.
+        "a key must not have '.' or '..' as a part".to_owned()
     } else if key.chars().any(char::is_control) {
         "a key must not have control characters".to_owned()
     } else {
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn keys_that_no_backend_should_see() {
-        for key in ["", "/a", "a//b", "a\nb", "a\0", &"x".repeat(MAX_KEY + 1)] {
+        for key in ["", "/a", ".a", "a//b", "a/../b", "a/.", "a\nb", "a\0", &"x".repeat(MAX_KEY + 1)] {
             assert!(matches!(Txn::new().put(key, "").validate(), Err(Error::Invalid { .. })), "{key:?}");
             assert!(matches!(Txn::new().absent(key).validate(), Err(Error::Invalid { .. })), "{key:?}");
         }

@@ -1,7 +1,7 @@
 //! Watches: the changes below a prefix, a transaction at a time.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::Error;
 
@@ -41,6 +41,11 @@ pub trait Feed: Send {
     /// The next batch, waiting for it as long as `patience` says (`None`: for ever; zero: not at
     /// all). `Ok(None)` when there was none in that time.
     fn next(&mut self, patience: Option<Duration>) -> Result<Option<Batch>, Error>;
+
+    /// Since when it has had no connection to where the changes come from; `None` while it has.
+    fn away_since(&self) -> Option<Instant> {
+        None
+    }
 }
 
 /// Receives the changes below a prefix, in the order of their revisions. Dropping it ends it.
@@ -75,6 +80,12 @@ impl Watch {
     /// A batch that is there already.
     pub fn try_recv(&mut self) -> Result<Option<Batch>, Error> {
         self.next_within(Some(Duration::ZERO))
+    }
+
+    /// Since when the store's server has been out of reach for this watch; it goes on where it was
+    /// once the server is back. `None` while changes come in, and for a watch that has ended.
+    pub fn away_since(&self) -> Option<Instant> {
+        if self.ended.is_some() { None } else { self.feed.away_since() }
     }
 
     fn next_within(&mut self, patience: Option<Duration>) -> Result<Option<Batch>, Error> {

@@ -14,7 +14,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use ::redb::{Database, ReadTransaction, ReadableDatabase};
 
 use crate::history::History;
 use crate::lease::Leases;
-use crate::{Capabilities, Commit, Entry, Error, LeaseId, Pending, Store, Txn, Watch};
+use crate::{Capabilities, Commit, Entry, Error, Health, LeaseId, Pending, Store, Txn, Watch};
 use file::{Opened, Opener};
 use writer::{Desk, Job, Work};
 
@@ -46,6 +46,8 @@ struct Shared {
     history: Arc<History>,
     leases: Leases,
     counters: Counters,
+    /// As it was when it was last asked for.
+    health: Mutex<Health>,
 }
 
 #[derive(Debug, Default)]
@@ -106,6 +108,7 @@ impl Redb {
             history: Arc::new(History::new(opened.revision)),
             leases: Leases::default(),
             counters: Counters::default(),
+            health: Mutex::new(Health { reachable: true, since: Instant::now(), endpoint: name.clone(), error: None }),
         });
         let desk = Arc::new(Desk::new(Arc::clone(&shared), reopen));
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
@@ -176,6 +179,18 @@ impl Store for Redb {
     fn revoke(&self, lease: LeaseId) -> Result<(), Error> {
         self.shared.leases.end(lease)?;
         self.send(Work::End(lease)).wait().map(|Commit { .. }| ())
+    }
+
+    fn health(&self) -> Health {
+        let mut health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
+        // Written to only when the file is opened anew after an error, which may take a while.
+        if let Ok(database) = self.shared.database.try_read() {
+            if health.reachable != database.is_ok() {
+                health.since = Instant::now();
+            }
+            (health.reachable, health.error) = (database.is_ok(), database.as_ref().err().cloned());
+        }
+        health.clone()
     }
 
     fn capabilities(&self) -> Capabilities {

@@ -123,8 +123,8 @@ fn nothing_is_committed_when_nothing_changes() {
 fn a_slow_watch_learns_what_it_missed() {
     let store = Redb::in_memory().unwrap();
     let mut watch = store.watch("a", Some(0)).unwrap();
-    for _ in 0..crate::history::MAX_EVENTS / 64 + 1 {
-        let txn = (0..64).fold(Txn::new(), |txn, i| txn.put(format!("b/{i}"), ""));
+    for _ in 0..crate::history::MAX_EVENTS / 16 + 1 {
+        let txn = (0..16).fold(Txn::new(), |txn, i| txn.put(format!("b/{i}"), ""));
         store.commit(txn).unwrap();
     }
     let error = Error::Compacted { oldest: 1 };

@@ -100,8 +100,9 @@ impl Desk {
             Err(TryLockError::WouldBlock) => return,
         };
         let jobs = self.queue.take();
-        if !jobs.is_empty() {
-            writer.commit(jobs);
+        if !jobs.is_empty() && !writer.commit(jobs) {
+            // The thread sleeps on as if all was well: it is to open the store again, or to try a lease's end again.
+            self.queue.nudge();
         }
     }
 }
@@ -127,8 +128,8 @@ impl Writer {
         if guard.is_err() { until.min(RETRY) } else { until }
     }
 
-    /// Commits a batch and answers everybody in it.
-    fn commit(&self, jobs: Vec<Job>) {
+    /// Commits a batch and answers everybody in it. Returns whether it took effect.
+    fn commit(&self, jobs: Vec<Job>) -> bool {
         let (works, answers): (Vec<Work>, Vec<Option<Answer>>) =
             jobs.into_iter().map(|job| (job.work, job.answer)).unzip();
         let ending: Vec<LeaseId> =
@@ -144,6 +145,7 @@ impl Writer {
                         answer.send(outcome);
                     }
                 }
+                true
             }
             Err(error) => {
                 self.shared.leases.put_off(&ending, Instant::now() + RETRY);
@@ -151,6 +153,7 @@ impl Writer {
                 for answer in answers.into_iter().flatten() {
                     answer.send(Err(error.clone()));
                 }
+                false
             }
         }
     }

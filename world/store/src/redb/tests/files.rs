@@ -124,8 +124,8 @@ fn damaged_files() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
     let store = Redb::open(&path).unwrap();
-    for i in 0..20 {
-        let txn = (0..60).fold(Txn::new(), |txn, k| txn.put(format!("n/{i}/{k}"), format!("{i}")));
+    for i in 0..40 {
+        let txn = (0..30).fold(Txn::new(), |txn, k| txn.put(format!("n/{i}/{k}"), format!("{i}")));
         store.commit(txn).unwrap();
     }
     let (entries, _) = store.list("").unwrap();

@@ -1,0 +1,13 @@
+//! The readers of servers' answers, for the fuzzer. Each tells in words what it found.
+
+use crate::{consul, etcd};
+
+/// Bytes as each of etcd's answers, and as pieces of a gRPC stream.
+pub fn etcd(bytes: &[u8]) -> Vec<String> {
+    etcd::read_all(bytes)
+}
+
+/// Bytes as each of Consul's answers.
+pub fn consul(bytes: &[u8]) -> Vec<String> {
+    consul::read_all(bytes)
+}
