@@ -1,6 +1,6 @@
 //! Ops in words, for messages.
 
-use plan::{Link, LinkTitle, Op, Route};
+use plan::{Link, LinkKind, LinkTitle, Op, PeerEntry, PeerOp, Route};
 use std::fmt::Write;
 
 fn link(link: &Link) -> String {
@@ -8,7 +8,14 @@ fn link(link: &Link) -> String {
         LinkTitle::Exact(name) => name.to_string(),
         LinkTitle::Numbered(prefix) => format!("{prefix}%d"),
     };
-    let kind = link.kind.word();
+    let kind = match &link.kind {
+        LinkKind::Vxlan(vxlan) => format!("vxlan {} port {}", vxlan.vni, vxlan.port),
+        LinkKind::Veth(Some(peer)) => match &peer.title {
+            LinkTitle::Exact(name) => format!("veth with peer {name}"),
+            LinkTitle::Numbered(prefix) => format!("veth with peer {prefix}%d"),
+        },
+        kind => kind.word().to_owned(),
+    };
     match &link.lower {
         Some(lower) => format!("link add {name} ({kind} on {lower})"),
         None => format!("link add {name} ({kind})"),
@@ -36,12 +43,25 @@ pub(crate) fn op(op: &Op, name: &str) -> String {
             format!("sysctl net.{}.conf.{name}.{}={}", sysctl.family, sysctl.key, sysctl.value)
         }
         Op::SetMtu(mtu) => format!("link set {name} mtu {mtu}"),
+        Op::SetMaster(bridge) => format!("link set {name} master {bridge}"),
         Op::SetUp { .. } => format!("link set {name} up"),
         Op::AddAddress { address, .. } => format!("address add {address} dev {name}"),
         Op::DelAddress(address) => format!("address del {address} dev {name}"),
         Op::AddRoute(wanted) => route("add", wanted, name),
         Op::DelRoute(wanted) => route("del", wanted, name),
         Op::DelLink => format!("link del {name}"),
+    }
+}
+
+/// A change of an overlay's tables, in the words of `ip` and `bridge`.
+pub(crate) fn peer_op(op: &PeerOp) -> String {
+    let (verb, entry) = match op {
+        PeerOp::Put(entry) => ("replace", entry),
+        PeerOp::Delete(entry) => ("del", entry),
+    };
+    match entry {
+        PeerEntry::Neighbour { link, address, mac } => format!("neigh {verb} {address} lladdr {mac} dev {link}"),
+        PeerEntry::Fdb { link, mac, vtep } => format!("fdb {verb} {mac} dev {link} dst {vtep}"),
     }
 }
 

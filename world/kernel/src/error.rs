@@ -63,6 +63,16 @@ pub enum Error {
         /// The mark.
         tag: LinkTag,
     },
+    /// A program that sets rules up refused.
+    #[error("{op}: {program}: {reason}")]
+    Program {
+        /// What was to be done.
+        op: String,
+        /// The program.
+        program: String,
+        /// Its own words.
+        reason: String,
+    },
     /// One op of a list failed; those before it are done.
     #[error("{error}")]
     Step {

@@ -5,13 +5,16 @@
 //! process can be made to "die" just before or just after it: what came before is really done, and
 //! nothing is from then on, until [`FaultyKernel::revive`].
 
-use crate::{Announcement, Error, HostRoute, Kernel, KernelEvent, Place, SandboxPath, describe};
+use crate::{Announcement, Error, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath, describe};
 use ipnet::IpNet;
 use model::{LinkName, NamespaceId};
-use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
 use std::{
-    path::Path,
-    sync::{Mutex, MutexGuard, PoisonError, mpsc::Receiver},
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,9 +215,54 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.step(&format!("watch {}", sandbox.id), || self.inner.watch_sandbox(sandbox))
     }
 
-    fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
+    fn events(&self) -> Result<Events, Error> {
         self.alive()?;
         self.inner.events()
+    }
+
+    fn create_namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
+        self.step(&format!("make namespace {}", path.display()), || self.inner.create_namespace(path))
+    }
+
+    fn remove_namespace(&self, path: &Path) -> Result<(), Error> {
+        self.step(&format!("remove namespace {}", path.display()), || self.inner.remove_namespace(path))
+    }
+
+    fn namespaces(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        self.alive()?;
+        self.inner.namespaces(directory)
+    }
+
+    fn peer_entries(&self, overlay: &SandboxPath) -> Result<BTreeSet<PeerEntry>, Error> {
+        self.alive()?;
+        self.inner.peer_entries(overlay)
+    }
+
+    /// One step, whatever the number of ops: there are many, and each stands for itself.
+    fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
+        self.step(&format!("program {} entries of {}", ops.len(), overlay.id), || self.inner.program(overlay, ops))
+    }
+
+    fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error> {
+        self.step(&format!("watch {}", overlay.id), || self.inner.watch_overlay(overlay))
+    }
+
+    fn route_to(&self, address: IpAddr) -> Result<Option<RouteTo>, Error> {
+        self.alive()?;
+        self.inner.route_to(address)
+    }
+
+    fn probe(&self, address: IpAddr, timeout: Duration) -> Result<bool, Error> {
+        self.alive()?;
+        self.inner.probe(address, timeout)
+    }
+
+    fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
+        self.step(&format!("masquerade over {bridge}"), || self.inner.masquerade(bridge, prefixes))
+    }
+
+    fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {
+        self.step(&format!("stop masquerading over {bridge}"), || self.inner.unmasquerade(bridge))
     }
 }
 
@@ -274,5 +322,33 @@ mod tests {
             kernel.revive();
             assert_eq!(kernel.observe(&place, Some(&[LinkTag(3)])).unwrap().len(), done);
         }
+    }
+
+    #[test]
+    fn what_makes_an_overlay_is_steps_too() {
+        let (kernel, _) = kernel();
+        let path = Path::new("/run/overlays/ov");
+        let bridge = "gw".parse().unwrap();
+        kernel.fail_at(1);
+        let error = kernel.create_namespace(path).unwrap_err();
+        assert_eq!(error.to_string(), "make namespace /run/overlays/ov: injected fault at step 1");
+        assert!(kernel.namespaces(Path::new("/run/overlays")).unwrap().is_empty());
+        kernel.kill_after(2);
+        assert_eq!(kernel.create_namespace(path), Err(Error::Killed));
+        assert_eq!(kernel.namespaces(Path::new("/run/overlays")), Err(Error::Killed));
+        kernel.revive();
+        let id = kernel.create_namespace(path).unwrap();
+        let overlay = crate::SandboxPath { path: path.to_owned(), id };
+        kernel.watch_overlay(&overlay).unwrap();
+        kernel.program(&overlay, &[]).unwrap();
+        kernel.masquerade(&bridge, &[]).unwrap();
+        kernel.unmasquerade(&bridge).unwrap();
+        kernel.remove_namespace(path).unwrap();
+        assert_eq!(kernel.steps(), 8);
+        // Looks are none.
+        assert!(kernel.peer_entries(&overlay).is_err());
+        kernel.route_to([192, 0, 2, 1].into()).unwrap();
+        kernel.probe([192, 0, 2, 1].into(), std::time::Duration::ZERO).unwrap();
+        assert_eq!(kernel.steps(), 8);
     }
 }

@@ -11,19 +11,22 @@ pub mod fake;
 pub mod faulty;
 mod hardware;
 mod namespace;
+mod nat;
 mod place;
 mod rtnl;
+mod stream;
 mod sysctl;
 mod traits;
 mod workers;
 
 pub use error::Error;
-pub use event::KernelEvent;
+pub use event::{KernelEvent, MissTarget};
 pub use place::{Place, SandboxPath};
 pub use rtnl::Rtnl;
 #[doc(hidden)]
 pub use rtnl::fuzzing;
-pub use traits::{Announcement, HostRoute, Kernel};
+pub use stream::Events;
+pub use traits::{Announcement, HostRoute, Kernel, RouteTo};
 
 /// rtnetlink as it is, for test networks and for measuring the kernel alone.
 pub mod raw {

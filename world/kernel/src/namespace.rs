@@ -96,6 +96,12 @@ impl Namespace {
         }
     }
 
+    /// Which it is.
+    pub(crate) fn identity(&self, boot: &str) -> Result<NamespaceId, Error> {
+        identity(&self.file, boot)
+            .map_err(|reason| Error::NotANamespace { path: "/proc/thread-self/ns/net".into(), reason })
+    }
+
     /// Moves the calling thread in, until the guard is dropped.
     pub(crate) fn enter(&self) -> Result<Inside, Error> {
         let home = Self::current()?;

@@ -1,10 +1,15 @@
 //! The seam between the engine and the kernel.
 
-use crate::{Error, KernelEvent, Place, SandboxPath};
+use crate::{Error, Events, Place, SandboxPath};
 use ipnet::IpNet;
 use model::{LinkName, MacAddr, NamespaceId};
-use plan::{Hardware, LinkInfo, LinkTag, Op, Route, SeenLink};
-use std::{path::Path, sync::mpsc::Receiver, time::Duration};
+use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, Route, SeenLink};
+use std::{
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A route of the host, for finding a parent's own gateway and prefixes in use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,11 +32,29 @@ pub struct Announcement {
     /// Its address.
     pub mac: MacAddr,
     /// Whom to announce.
-    pub addresses: Vec<std::net::IpAddr>,
+    pub addresses: Vec<IpAddr>,
     /// How many times, 1 or more.
     pub count: u32,
     /// The time between two.
     pub interval: Duration,
+}
+
+/// How the host would send a packet to an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteTo {
+    /// The index of the link that it leaves by.
+    pub link: u32,
+    /// That link's name.
+    pub name: String,
+    /// The next hop; none: directly on the link.
+    pub via: Option<IpAddr>,
+    /// The source address that the kernel would choose.
+    pub source: Option<IpAddr>,
+    /// The largest packet in bytes: what the route says (its `mtu` metric, or a path MTU that was learnt), else the
+    /// link's MTU.
+    pub mtu: u32,
+    /// Whether the address is one of the host's own.
+    pub is_local: bool,
 }
 
 /// A Linux kernel's links, addresses and routes: the real one, or a fake.
@@ -84,9 +107,51 @@ pub trait Kernel: Send + Sync {
     /// from within the sandbox, in the background. Best effort: a sandbox that is gone meanwhile is no error.
     fn announce(&self, announcement: Announcement);
 
-    /// Asks to be told (by [`KernelEvent::NamespaceGone`]) when this sandbox's namespace ends.
+    /// Asks to be told (by [`NamespaceGone`](crate::KernelEvent::NamespaceGone)) when this sandbox's namespace ends.
     fn watch_sandbox(&self, sandbox: &SandboxPath) -> Result<(), Error>;
 
-    /// The host's changes from now on, one subscriber each call; an overrun is an event too.
-    fn events(&self) -> Result<Receiver<KernelEvent>, Error>;
+    /// The changes from now on of the host and of what is watched, one subscriber each call; an overrun is an
+    /// event too.
+    fn events(&self) -> Result<Events, Error>;
+
+    /// Makes a network namespace of our own and mounts it on `path`, a file that this call makes, its directory
+    /// too. `lo` is up in it, it forwards IPv4 and IPv6, and takes packets from anywhere (`rp_filter` 0). One that
+    /// is mounted there already is taken as it is; a plain file, left over from before a boot, is replaced.
+    fn create_namespace(&self, path: &Path) -> Result<NamespaceId, Error>;
+
+    /// Removes a namespace of our own: its links, then the mount and the file. None there is fine; a file that is
+    /// no network namespace is only unlinked.
+    fn remove_namespace(&self, path: &Path) -> Result<(), Error>;
+
+    /// The files in a directory of ours on which a network namespace is mounted, in order; none if there is no such
+    /// directory.
+    fn namespaces(&self, directory: &Path) -> Result<Vec<PathBuf>, Error>;
+
+    /// The permanent entries of all VXLAN devices of an overlay: neighbours, and FDB entries with a vtep, but the
+    /// default destination (the FDB's MAC 0, which is `Vxlan::remote`).
+    fn peer_entries(&self, overlay: &SandboxPath) -> Result<BTreeSet<PeerEntry>, Error>;
+
+    /// Carries out changes of an overlay's tables, in order. All are tried, even if one fails; the error is the
+    /// first failure, with its place in the list.
+    fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error>;
+
+    /// Asks to be told of what happens in an overlay: entries and links that go or change, and misses. Our own
+    /// changes are told, too. Asked again, it does nothing. It ends with the namespace.
+    fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error>;
+
+    /// How the host would reach an address; none if it would not.
+    fn route_to(&self, address: IpAddr) -> Result<Option<RouteTo>, Error>;
+
+    /// Whether an address answers an ICMP echo request from the host within `timeout`. Several are sent.
+    fn probe(&self, address: IpAddr, timeout: Duration) -> Result<bool, Error>;
+
+    /// Has packets from `prefixes` that come over this bridge of the host's leave with the host's own address, lets
+    /// the answers in and nothing else, keeps the bridge's ports from each other, and switches on forwarding. Where
+    /// Docker or somebody else drops what is forwarded, an exception is put in there. Replaces what was said about
+    /// this bridge before; the same twice changes nothing.
+    fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error>;
+
+    /// Takes back all that [`Kernel::masquerade`] has set up for this bridge, but the forwarding. Nothing there is
+    /// fine.
+    fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error>;
 }

@@ -1,6 +1,6 @@
 //! The fake kernel does as the real one: ipvlan, VLANs, dummies. Needs root.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test stops at what it did not expect")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 mod stage;
 
@@ -35,9 +35,9 @@ fn ipvlan_and_its_refusals() {
     let l2 = ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge);
     let l3 = ipvlan(IpvlanMode::L3, IpvlanFlag::Private);
     let steps: Vec<Step> = vec![
-        (A, 1, attachment(link(1, l2, Some("eth9")), "10.0.0.2/24", None)),
+        (A, 1, attachment(link(1, l2.clone(), Some("eth9")), "10.0.0.2/24", None)),
         (B, 2, vec![Op::AddLink(link(2, BRIDGE, Some("eth9")))]),
-        (B, 2, attachment(link(2, l2, Some("eth9")), "10.0.0.2/24", None)),
+        (B, 2, attachment(link(2, l2.clone(), Some("eth9")), "10.0.0.2/24", None)),
         (B, 2, vec![Op::AddAddress { address: "10.0.0.3/24".parse().unwrap(), dad: false }]),
         (B, 3, vec![Op::AddLink(link(3, l3, Some("eth9")))]),
         (A, 1, vec![up()]),
@@ -45,7 +45,7 @@ fn ipvlan_and_its_refusals() {
         (B, 2, vec![Op::DelLink]),
         (B, 3, vec![Op::DelLink]),
         (B, 2, vec![Op::AddLink(link(2, BRIDGE, Some("eth9")))]),
-        (A, 1, vec![Op::AddLink(link(1, l2, Some("eth9")))]),
+        (A, 1, vec![Op::AddLink(link(1, l2.clone(), Some("eth9")))]),
     ];
     compare("dummy", &steps);
 }

@@ -81,7 +81,9 @@ fn what_ipvlan_refuses() {
         parent("eth9");
         let (a, b) = (Sandbox::new(kernel), Sandbox::new(kernel));
         let l2 = LinkKind::Ipvlan(IpvlanMode::L2, IpvlanFlag::Bridge);
-        kernel.apply(&a.place(), LinkTag(1), &attachment(link(1, l2, Some("eth9")), "10.0.0.2/24", None)).unwrap();
+        kernel
+            .apply(&a.place(), LinkTag(1), &attachment(link(1, l2.clone(), Some("eth9")), "10.0.0.2/24", None))
+            .unwrap();
         let macvlan = [Op::AddLink(link(2, LinkKind::Macvlan(MacvlanMode::Bridge), Some("eth9")))];
         let error = kernel.apply(&b.place(), LinkTag(2), &macvlan).unwrap_err();
         assert_eq!(error.errno(), Some(libc::EBUSY), "{error}");

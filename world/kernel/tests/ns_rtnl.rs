@@ -6,9 +6,9 @@ mod stage;
 
 use model::{MacAddr, MacvlanMode};
 use plan::{LinkKind, LinkTag, LinkTitle, Op, Route, SeenKind, Sysctl, SysctlFamily};
-use stage::{Sandbox, attachment, ip, link, on_a_host};
-use std::{collections::BTreeMap, fs, path::Path, sync::mpsc::Receiver, time::Duration};
-use trunkline_kernel::{Announcement, Error, Kernel, KernelEvent, Place, Rtnl};
+use stage::{Sandbox, attachment, capture, ip, link, on_a_host};
+use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use trunkline_kernel::{Announcement, Error, Events, Kernel, KernelEvent, Place, Rtnl};
 
 const BRIDGE: LinkKind = LinkKind::Macvlan(MacvlanMode::Bridge);
 
@@ -90,7 +90,7 @@ fn names_beside_a_hosts_own_eth0() {
             assert!(sandbox.ip("-o link").contains("eth0@"));
         }
         let eth0 = kernel.host_link(&"eth0".parse().unwrap()).unwrap().unwrap();
-        assert_eq!(eth0.kind, SeenKind::Other("veth".into()));
+        assert_eq!(eth0.kind, SeenKind::Veth);
     });
 }
 
@@ -163,10 +163,11 @@ fn errors_in_the_kernels_words() {
 #[test]
 fn what_is_not_ours_is_left_alone() {
     on_a_host(|kernel| {
-        parent("eth9");
+        // Of a kind that we never make.
+        ip("link add eth9 type ifb");
         ip("link set eth9 group 11");
         let error = kernel.apply(&Place::Host, LinkTag(11), &[Op::DelLink]).unwrap_err();
-        assert_eq!(error.to_string(), "link del eth9: eth9 carries group 11 but is a veth link, not one of ours");
+        assert_eq!(error.to_string(), "link del eth9: eth9 carries group 11 but is a ifb link, not one of ours");
         assert!(kernel.host_link(&"eth9".parse().unwrap()).unwrap().is_some());
     });
 }
@@ -280,8 +281,8 @@ fn a_hundred_deletions_side_by_side() {
 }
 
 /// Waits for an event; others may come before it.
-fn await_event(events: &Receiver<KernelEvent>, wanted: impl Fn(&KernelEvent) -> bool) {
-    for event in events {
+fn await_event(events: &Events, wanted: impl Fn(&KernelEvent) -> bool) {
+    for event in events.iter() {
         if wanted(&event) {
             return;
         }
@@ -315,6 +316,61 @@ fn the_end_of_a_sandbox_is_told() {
         assert!(kernel.apply(&place, LinkTag(1), &add(1)).unwrap_err().is_namespace_gone());
         assert_eq!(kernel.apply(&place, LinkTag(1), &[Op::DelLink]).unwrap(), None);
         drop(other);
+    });
+}
+
+#[test]
+fn every_end_is_told_even_of_namespaces_with_one_inode() {
+    on_a_host(|kernel| {
+        parent("eth9");
+        let events = kernel.events().unwrap();
+        let mut awaited: BTreeMap<_, usize> = BTreeMap::new();
+        // Numbers that others give out: here the kernel itself, to where the other ends of links are.
+        let others: Vec<_> = (0..5).map(|_| Sandbox::new(kernel)).collect();
+        for (number, other) in others.iter().enumerate() {
+            let task = other.path.path.iter().nth(4).unwrap().to_str().unwrap();
+            ip(&format!("link add far{number} type veth peer name near netns {task}"));
+        }
+        // As a rule the kernel gives the inode of one to another soon after, whether its end was read or not.
+        for tag in 1..=40 {
+            let sandbox = Sandbox::new(kernel);
+            kernel.apply(&sandbox.place(), LinkTag(tag), &[Op::AddLink(link(tag, BRIDGE, Some("eth9")))]).unwrap();
+            kernel.watch_sandbox(&sandbox.path).unwrap();
+            *awaited.entry(sandbox.id()).or_default() += 1;
+        }
+        while !awaited.is_empty() {
+            let event = events.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("never: {awaited:?}"));
+            let KernelEvent::NamespaceGone(id) = event else { continue };
+            let left = awaited.get_mut(&id).unwrap_or_else(|| panic!("one end too many of {id}"));
+            *left -= 1;
+            if *left == 0 {
+                awaited.remove(&id);
+            }
+        }
+    });
+}
+
+#[test]
+fn links_have_the_indexes_that_programs_expect() {
+    on_a_host(|kernel| {
+        parent("eth9");
+        let sandbox = Sandbox::new(kernel);
+        let place = sandbox.place();
+        let add = |tag| kernel.apply(&place, LinkTag(tag), &[Op::AddLink(link(tag, BRIDGE, Some("eth9")))]).unwrap();
+        let delete = |tag| kernel.apply(&place, LinkTag(tag), &[Op::DelLink]).unwrap();
+        let made = [add(5).unwrap(), add(6).unwrap()];
+        let indexes = |links: &[plan::LinkInfo]| links.iter().map(|link| link.index).collect::<Vec<_>>();
+        assert_eq!(indexes(&made), [2, 3]);
+        // Each is found by its own tag, wherever it is.
+        delete(5);
+        let found = kernel.apply(&place, LinkTag(6), &[Op::SetMtu(1400)]).unwrap().unwrap();
+        assert_eq!((found.index, found.name.as_str()), (3, "eth1"));
+        let again = add(7).unwrap();
+        assert!(again.index < 5, "{again:?}");
+        delete(6);
+        assert_eq!(kernel.observe(&place, None).unwrap().len(), 2);
+        delete(7);
+        assert_eq!(kernel.observe(&place, None).unwrap().len(), 1);
     });
 }
 
@@ -472,24 +528,4 @@ fn announcements_reach_the_wire() {
             interval: Duration::ZERO,
         });
     });
-}
-
-/// A packet socket that hears one link of the calling thread's namespace.
-fn capture(link: u32) -> std::os::fd::OwnedFd {
-    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
-    let all = (libc::ETH_P_ALL as u16).to_be();
-    // SAFETY: plain system calls; the address is a struct of integers with its true length, and the
-    // descriptor that came back is nobody else's.
-    unsafe {
-        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(all));
-        assert!(socket >= 0);
-        let socket = OwnedFd::from_raw_fd(socket);
-        let mut address: libc::sockaddr_ll = std::mem::zeroed();
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = all;
-        address.sll_ifindex = link as i32;
-        let length = std::mem::size_of_val(&address) as u32;
-        assert_eq!(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length), 0);
-        socket
-    }
 }

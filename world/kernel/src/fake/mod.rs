@@ -1,22 +1,24 @@
 //! A kernel in memory, with those rules of the real one that a mistake would run into.
 
 mod network;
+mod overlay;
 mod rules;
 #[cfg(test)]
 mod tests;
 
-use crate::{Announcement, Error, HostRoute, Kernel, KernelEvent, Place, SandboxPath};
+use crate::{
+    Announcement, Error, Events, HostRoute, Kernel, KernelEvent, Place, RouteTo, SandboxPath, stream::Publisher,
+};
 use ipnet::IpNet;
 use model::{LinkName, MacAddr, NamespaceId};
 use network::{FakeLink, Network};
-use plan::{Hardware, LinkInfo, LinkTag, Op, Route, SeenKind, SeenLink};
+use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, Route, SeenKind, SeenLink};
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, MutexGuard, PoisonError,
-        mpsc::{self, Receiver, Sender},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 const BOOT: &str = "fake0000-0000-4000-8000-000000000001";
@@ -31,7 +33,11 @@ struct State {
     hardware: BTreeMap<String, Hardware>,
     missing: BTreeSet<String>,
     watched: BTreeSet<u64>,
-    subscribers: Vec<Sender<KernelEvent>>,
+    watched_overlays: BTreeSet<u64>,
+    routes: BTreeMap<IpAddr, RouteTo>,
+    answering: BTreeSet<IpAddr>,
+    masquerades: BTreeMap<LinkName, Vec<IpNet>>,
+    publisher: Publisher,
     announced: Vec<Announcement>,
     counts: Counts,
     next_namespace: u64,
@@ -49,6 +55,10 @@ pub struct Counts {
     pub links_added: u64,
     /// Links deleted by an op.
     pub links_deleted: u64,
+    /// Namespaces of our own that were made.
+    pub namespaces_added: u64,
+    /// Changes of overlays' tables.
+    pub peer_ops: u64,
     /// Calls that read: `observe` and the host's lists.
     pub reads: u64,
 }
@@ -149,17 +159,17 @@ impl FakeKernel {
         SandboxPath { path: path.to_owned(), id: namespace_id(inode) }
     }
 
-    /// The end of a namespace: its paths and links go, and who watches is told.
-    pub fn remove_namespace(&self, id: &NamespaceId) {
+    /// The end of a namespace, as of its last process: its paths and links go, and who watches is told.
+    pub fn end_namespace(&self, id: &NamespaceId) {
+        self.state().end(id.inode);
+    }
+
+    /// The end of a namespace whose inode, and path, the next one has before anybody is told.
+    pub fn renew_namespace(&self, sandbox: &SandboxPath) {
         let mut state = self.state();
-        state.paths.retain(|_, inode| *inode != id.inode);
-        let links: Vec<_> =
-            state.networks.get(&id.inode).map(|network| network.links.keys().copied().collect()).unwrap_or_default();
-        if state.watched.remove(&id.inode) {
-            state.tell(&KernelEvent::NamespaceGone(id.clone()));
-        }
-        links.into_iter().for_each(|index| state.remove(id.inode, index));
-        state.networks.remove(&id.inode);
+        state.end(sandbox.id.inode);
+        state.networks.insert(sandbox.id.inode, Network::fresh());
+        state.paths.insert(sandbox.path.clone(), sandbox.id.inode);
     }
 
     /// Takes a link away in a sandbox, as its owner may.
@@ -203,8 +213,20 @@ fn namespace_id(inode: u64) -> NamespaceId {
 }
 
 impl State {
-    fn tell(&mut self, event: &KernelEvent) {
-        self.subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    fn tell(&self, event: &KernelEvent) {
+        self.publisher.tell(event);
+    }
+
+    fn end(&mut self, key: u64) {
+        self.paths.retain(|_, inode| *inode != key);
+        let links: Vec<_> =
+            self.networks.get(&key).map(|network| network.links.keys().copied().collect()).unwrap_or_default();
+        self.watched_overlays.remove(&key);
+        if self.watched.remove(&key) {
+            self.tell(&KernelEvent::NamespaceGone(namespace_id(key)));
+        }
+        links.into_iter().for_each(|index| self.remove(key, index));
+        self.networks.remove(&key);
     }
 
     fn fresh_mac(&mut self) -> MacAddr {
@@ -221,17 +243,14 @@ impl State {
     }
 
     fn place(&self, place: &Place) -> Result<u64, Error> {
-        match place {
-            Place::Host => Ok(HOST),
-            Place::Sandbox(sandbox) => self.sandbox(sandbox),
-        }
+        place.namespace().map_or(Ok(HOST), |there| self.sandbox(there))
     }
 
     fn host(&self) -> impl Iterator<Item = &FakeLink> {
         self.networks.get(&HOST).into_iter().flat_map(|host| host.links.values())
     }
 
-    /// A link goes, and before it what stands on it: VLANs, macvlans and ipvlans unregister with
+    /// A link goes, and before it what stands on it: VLANs, macvlans, ipvlans and VXLAN devices unregister with
     /// their lower link (NETDEV_UNREGISTER).
     fn remove(&mut self, network: u64, index: u32) {
         if network == HOST {
@@ -246,6 +265,20 @@ impl State {
         }
         let gone = self.networks.get_mut(&network).and_then(|there| there.links.remove(&index));
         let Some(gone) = gone else { return };
+        if let Some(there) = self.networks.get_mut(&network) {
+            there.links.values_mut().filter(|l| l.info.master == Some(index)).for_each(|port| port.info.master = None);
+            there.peers.retain(|key, _| overlay::link_of(key).as_str() != gone.info.name);
+            gone.info.master.into_iter().for_each(|bridge| there.refresh_mtu(bridge));
+            there.refresh_bridges();
+        }
+        // The other end of a veth pair goes with this one.
+        if let Some((elsewhere, other)) = gone.peer {
+            self.remove(elsewhere, other);
+        }
+        if self.watched_overlays.contains(&network) {
+            let namespace = namespace_id(network);
+            self.tell(&KernelEvent::OverlayLinkGone { namespace, name: gone.info.name.clone() });
+        }
         if network == HOST {
             self.tell(&KernelEvent::LinkGone { index, name: gone.info.name });
         } else if self.watched.contains(&network) {
@@ -322,8 +355,8 @@ impl Kernel for FakeKernel {
         state.counts.reads += 1;
         let key = state.place(place)?;
         let wanted = |info: &LinkInfo| tags.is_none_or(|tags| tags.iter().any(|tag| info.has_tag(*tag)));
-        let links = state.networks.get(&key).into_iter().flat_map(|network| network.links.values());
-        Ok(links.filter(|link| wanted(&link.info)).map(FakeLink::seen).collect())
+        let Some(network) = state.networks.get(&key) else { return Ok(Vec::new()) };
+        Ok(network.links.values().filter(|link| wanted(&link.info)).map(|link| network.seen(link)).collect())
     }
 
     fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
@@ -341,9 +374,59 @@ impl Kernel for FakeKernel {
         Ok(())
     }
 
-    fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
-        let (sender, receiver) = mpsc::channel();
-        self.state().subscribers.push(sender);
-        Ok(receiver)
+    fn events(&self) -> Result<Events, Error> {
+        Ok(self.state().publisher.subscribe())
+    }
+
+    fn create_namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
+        self.state().create_namespace(path)
+    }
+
+    fn remove_namespace(&self, path: &Path) -> Result<(), Error> {
+        let mut state = self.state();
+        let there = state.paths.get(path).copied();
+        there.into_iter().for_each(|key| state.end(key));
+        Ok(())
+    }
+
+    fn namespaces(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        let state = self.state();
+        Ok(state.paths.keys().filter(|path| path.parent() == Some(directory)).cloned().collect())
+    }
+
+    fn peer_entries(&self, overlay: &SandboxPath) -> Result<BTreeSet<PeerEntry>, Error> {
+        let mut state = self.state();
+        state.counts.reads += 1;
+        let key = state.sandbox(overlay)?;
+        Ok(state.networks.get(&key).into_iter().flat_map(|network| network.peers.values()).cloned().collect())
+    }
+
+    fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
+        self.state().program(overlay, ops)
+    }
+
+    fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error> {
+        let mut state = self.state();
+        let key = state.sandbox(overlay)?;
+        state.watched_overlays.insert(key);
+        Ok(())
+    }
+
+    fn route_to(&self, address: IpAddr) -> Result<Option<RouteTo>, Error> {
+        Ok(self.state().route_to(address))
+    }
+
+    fn probe(&self, address: IpAddr, _timeout: Duration) -> Result<bool, Error> {
+        Ok(self.state().answering.contains(&address))
+    }
+
+    fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
+        self.state().masquerades.insert(bridge.clone(), prefixes.to_vec());
+        Ok(())
+    }
+
+    fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {
+        self.state().masquerades.remove(bridge);
+        Ok(())
     }
 }

@@ -10,9 +10,9 @@ use model::{IpvlanFlag, IpvlanMode, MacvlanMode};
 use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, Route, SeenKind};
 
 /// An error number, and the kernel's words if it has some.
-type Refusal = (i32, Option<&'static str>);
+pub(super) type Refusal = (i32, Option<&'static str>);
 
-const fn bare(errno: i32) -> Refusal {
+pub(super) const fn bare(errno: i32) -> Refusal {
     (errno, None)
 }
 
@@ -84,7 +84,9 @@ impl State {
             _ => None,
         };
         let uppers: Vec<_> = self.uppers(lower.as_ref().map(|lower| lower.index));
-        check_lower(link.kind, lower.as_ref(), &uppers, link.mtu).map_err(refused)?;
+        check_lower(&link.kind, lower.as_ref(), &uppers, link.mtu).map_err(refused)?;
+        self.check_vxlan(link, lower.as_ref().map(|lower| lower.index)).map_err(refused)?;
+        let pair = self.check_pair(link, &refused)?;
         if let Some(elder) = self.tagged(key, link.tag) {
             let extack = Some(format!("{} is this link already", elder.info.name));
             return Err(Error::Refused { op: words(""), errno: libc::EEXIST, extack });
@@ -98,10 +100,15 @@ impl State {
         };
         let info = new_info(there, link, lower.as_ref(), &name, random, key != HOST);
         let index = info.index;
-        there.links.insert(index, FakeLink::new(info.clone(), lower.as_ref().map(|lower| lower.index)));
+        let mut made = FakeLink::new(info.clone(), lower.as_ref().map(|lower| lower.index));
+        made.fixed_mtu = info.mtu != 1500;
+        there.links.insert(index, made);
         self.counts.links_added += 1;
-        if let (LinkKind::Ipvlan(mode, flag), Some(lower)) = (link.kind, lower) {
-            self.switch_port(lower.index, mode, flag);
+        if let (LinkKind::Ipvlan(mode, flag), Some(lower)) = (&link.kind, lower) {
+            self.switch_port(lower.index, *mode, *flag);
+        }
+        if let Some((elsewhere, peer)) = pair {
+            self.add_peer((key, index), elsewhere, peer, info.mtu);
         }
         if key == HOST {
             self.tell(&crate::KernelEvent::LinkChanged(info));
@@ -128,6 +135,9 @@ impl State {
 
     fn change(&mut self, key: u64, index: u32, op: &Op) -> Result<(), Refusal> {
         let gone = bare(libc::ENODEV);
+        if let Op::SetMaster(bridge) = op {
+            return self.set_master(key, index, bridge);
+        }
         let link = self.networks.get(&key).and_then(|there| there.links.get(&index)).ok_or(gone)?;
         let beside = self.uppers(link.lower);
         let lower =
@@ -140,27 +150,39 @@ impl State {
                 link.sysctls.insert(format!("{}/{}", setting.family, setting.key), setting.value.clone());
             }
             Op::SetMtu(mtu) => {
-                let most = lower.as_ref().map_or(65535, |lower| lower.mtu);
+                let reserved = if matches!(link.info.kind, SeenKind::Vxlan(_)) { 50 } else { 0 };
+                let most = lower.as_ref().map_or(65535, |lower| lower.mtu - reserved);
                 if !(68..=most).contains(mtu) {
                     return Err((libc::EINVAL, Some("mtu greater than device maximum")));
                 }
+                link.fixed_mtu |= link.info.mtu != *mtu;
                 link.info.mtu = *mtu;
+                let bridge = link.info.master;
+                bridge.into_iter().for_each(|bridge| there.refresh_mtu(bridge));
             }
             Op::SetUp { alias } => set_up(link, alias, lower.as_ref(), &beside)?,
             Op::AddAddress { address, .. } => add_address(link, *address, &beside)?,
             Op::DelAddress(address) => delete_address(link, *address),
             Op::AddRoute(route) => add_route(link, route, &taken)?,
             Op::DelRoute(route) => link.routes.retain(|there| there != route),
-            Op::AddLink(_) | Op::DelLink => {}
+            // Elsewhere.
+            Op::AddLink(_) | Op::DelLink | Op::SetMaster(_) => {}
         }
+        self.refresh_carriers(key, index);
         Ok(())
     }
 }
 
 /// What the drivers say about a new link on this lower one.
-fn check_lower(kind: LinkKind, lower: Option<&LinkInfo>, uppers: &[FakeLink], mtu: Option<u32>) -> Result<(), Refusal> {
+fn check_lower(
+    kind: &LinkKind,
+    lower: Option<&LinkInfo>,
+    uppers: &[FakeLink],
+    mtu: Option<u32>,
+) -> Result<(), Refusal> {
     let Some(lower) = lower else {
-        return if kind == LinkKind::Dummy { Ok(()) } else { Err(bare(libc::EINVAL)) };
+        let alone = matches!(kind, LinkKind::Dummy | LinkKind::Bridge | LinkKind::Vxlan(_) | LinkKind::Veth(_));
+        return if alone { Ok(()) } else { Err(bare(libc::EINVAL)) };
     };
     let is_macvlan = |link: &FakeLink| matches!(link.info.kind, SeenKind::Macvlan(_));
     let is_ipvlan = |link: &FakeLink| matches!(link.info.kind, SeenKind::Ipvlan(..));
@@ -175,7 +197,7 @@ fn check_lower(kind: LinkKind, lower: Option<&LinkInfo>, uppers: &[FakeLink], mt
         LinkKind::Macvlan(_) if uppers.iter().any(passthru) => Err(bare(libc::EINVAL)),
         LinkKind::Macvlan(MacvlanMode::Passthru) if uppers.iter().any(is_macvlan) => Err(bare(libc::EINVAL)),
         LinkKind::Macvlan(_) | LinkKind::Vlan(_) if mtu.is_some_and(|mtu| mtu > lower.mtu) => Err(bare(libc::EINVAL)),
-        LinkKind::Vlan(tag) if uppers.iter().any(|link| link.info.kind == SeenKind::Vlan(tag)) => {
+        LinkKind::Vlan(tag) if uppers.iter().any(|link| link.info.kind == SeenKind::Vlan(*tag)) => {
             Err((libc::EEXIST, Some("VLAN device already exists")))
         }
         _ => Ok(()),
@@ -190,11 +212,14 @@ fn new_info(
     random: model::MacAddr,
     elsewhere: bool,
 ) -> LinkInfo {
-    let kind = match link.kind {
-        LinkKind::Macvlan(mode) => SeenKind::Macvlan(mode),
-        LinkKind::Ipvlan(mode, flag) => SeenKind::Ipvlan(mode, flag),
-        LinkKind::Vlan(tag) => SeenKind::Vlan(tag),
+    let kind = match &link.kind {
+        &LinkKind::Macvlan(mode) => SeenKind::Macvlan(mode),
+        &LinkKind::Ipvlan(mode, flag) => SeenKind::Ipvlan(mode, flag),
+        &LinkKind::Vlan(tag) => SeenKind::Vlan(tag),
         LinkKind::Dummy => SeenKind::Dummy,
+        LinkKind::Bridge => SeenKind::Bridge,
+        &LinkKind::Vxlan(vxlan) => SeenKind::Vxlan(vxlan),
+        LinkKind::Veth(_) => SeenKind::Veth,
     };
     let lowers_mac = lower.and_then(|lower| lower.mac);
     let mac = match link.kind {
@@ -204,11 +229,23 @@ fn new_info(
         _ => link.mac,
     };
     let mut info = network::plain(there.free_index(), name, kind, mac.unwrap_or(random));
-    info.mtu = link.mtu.or(lower.map(|lower| lower.mtu)).unwrap_or(1500);
-    info.lower = lower.map(|lower| lower.index);
-    info.lower_elsewhere = elsewhere && lower.is_some();
+    info.mtu = link.mtu.or(lower.map(|lower| lower.mtu - overhead(&link.kind))).unwrap_or(1500);
+    (info.lower, info.lower_elsewhere) = match &link.kind {
+        // Its lower link is no IFLA_LINK; in another namespace than its socket's it shows its own index there.
+        LinkKind::Vxlan(_) => (elsewhere.then_some(info.index), elsewhere),
+        _ => (lower.map(|lower| lower.index), elsewhere && lower.is_some()),
+    };
     info.group = link.tag.0;
     info
+}
+
+/// What a VXLAN device keeps free of its lower link's MTU (net/vxlan.h, VXLAN_HEADROOM and VXLAN6_HEADROOM).
+fn overhead(kind: &LinkKind) -> u32 {
+    match kind {
+        LinkKind::Vxlan(vxlan) if vxlan.local.or(vxlan.remote).is_some_and(|a| a.is_ipv6()) => 70,
+        LinkKind::Vxlan(_) => 50,
+        _ => 0,
+    }
 }
 
 fn set_up(link: &mut FakeLink, alias: &str, lower: Option<&LinkInfo>, beside: &[FakeLink]) -> Result<(), Refusal> {

@@ -1,7 +1,7 @@
 use super::FakeKernel;
-use crate::{Error, Kernel, KernelEvent, Place};
-use model::{IpvlanFlag, IpvlanMode, MacAddr, MacvlanMode, VlanProtocol, VlanTag};
-use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, Route, SeenKind};
+use crate::{Error, Kernel, KernelEvent, MissTarget, Place, RouteTo, SandboxPath};
+use model::{IpvlanFlag, IpvlanMode, LinkName, MacAddr, MacvlanMode, VlanProtocol, VlanTag};
+use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, PeerEntry, PeerOp, Route, SeenKind, VethPeer, Vxlan};
 use std::path::Path;
 
 const BRIDGE: LinkKind = LinkKind::Macvlan(MacvlanMode::Bridge);
@@ -41,7 +41,7 @@ fn one_driver_a_parent_and_passthru_alone() {
     let passthru = LinkKind::Macvlan(MacvlanMode::Passthru);
     add(&kernel, &place, link(1, BRIDGE, Some("eth0"))).unwrap();
     assert_eq!(errno(add(&kernel, &place, link(2, ipvlan, Some("eth0")))), libc::EBUSY);
-    assert_eq!(errno(add(&kernel, &place, link(2, passthru, Some("eth0")))), libc::EINVAL);
+    assert_eq!(errno(add(&kernel, &place, link(2, passthru.clone(), Some("eth0")))), libc::EINVAL);
     kernel.apply(&place, LinkTag(1), &[Op::DelLink]).unwrap();
     add(&kernel, &place, link(2, passthru, Some("eth0"))).unwrap();
     assert_eq!(errno(add(&kernel, &place, link(1, BRIDGE, Some("eth0")))), libc::EINVAL);
@@ -114,7 +114,7 @@ fn what_stands_on_a_link_goes_with_it() {
     let told: Vec<_> = events.try_iter().collect();
     let gone = KernelEvent::SandboxLinkGone { namespace: sandbox.id.clone(), name: "eth0".into() };
     assert!(told.contains(&gone), "{told:?}");
-    kernel.remove_namespace(&sandbox.id);
+    kernel.end_namespace(&sandbox.id);
     assert_eq!(events.try_iter().next(), Some(KernelEvent::NamespaceGone(sandbox.id.clone())));
     assert!(kernel.observe(&place, None).unwrap_err().is_namespace_gone());
     assert_eq!(kernel.apply(&place, LinkTag(2), &[Op::DelLink]), Ok(None));
@@ -145,4 +145,130 @@ fn routes_as_the_kernel_takes_them() {
         apply(route("10.0.0.1")).unwrap();
     }
     assert_eq!(apply(route("10.0.0.9")), Err(Some(libc::EEXIST)));
+}
+
+fn overlay(kernel: &FakeKernel) -> SandboxPath {
+    let path = Path::new("/run/netns/ov");
+    let id = kernel.create_namespace(path).unwrap();
+    assert_eq!(kernel.create_namespace(path).unwrap(), id);
+    SandboxPath { path: path.to_owned(), id }
+}
+
+fn vxlan(tag: u32) -> Link {
+    let vxlan = Vxlan {
+        vni: 256.try_into().unwrap(),
+        port: 4789,
+        local: Some([192, 168, 56, 1].into()),
+        remote: None,
+        learning: false,
+        proxy: true,
+        misses: true,
+    };
+    Link { title: LinkTitle::Exact("vxlan0".parse().unwrap()), ..link(tag, LinkKind::Vxlan(vxlan), None) }
+}
+
+fn entries() -> [PeerEntry; 2] {
+    let (link, mac): (LinkName, _) = ("vxlan0".parse().unwrap(), MacAddr([2, 0, 0, 0, 0, 9]));
+    let neighbour = PeerEntry::Neighbour { link: link.clone(), address: [10, 0, 0, 9].into(), mac };
+    [PeerEntry::Fdb { link, mac, vtep: [192, 168, 56, 2].into() }, neighbour]
+}
+
+#[test]
+fn tables_of_peers() {
+    let kernel = host();
+    let ov = overlay(&kernel);
+    let events = kernel.events().unwrap();
+    let puts = entries().map(PeerOp::Put);
+    let error = kernel.program(&ov, &puts).unwrap_err();
+    assert_eq!((error.step(), error.errno()), (Some(0), Some(libc::ENODEV)));
+    add(&kernel, &Place::Overlay(ov.clone()), vxlan(1)).unwrap();
+    kernel.program(&ov, &puts).unwrap();
+    assert_eq!(kernel.peer_entries(&ov).unwrap(), entries().into());
+    assert_eq!(events.try_iter().next(), None, "nobody watches");
+    kernel.watch_overlay(&ov).unwrap();
+
+    let [fdb, neighbour] = entries();
+    let PeerEntry::Fdb { link, mac, .. } = fdb.clone() else { panic!("{fdb:?}") };
+    let moved = PeerEntry::Fdb { link: link.clone(), mac, vtep: [192, 168, 56, 3].into() };
+    kernel.program(&ov, &[PeerOp::Put(moved.clone()), PeerOp::Put(moved.clone()), PeerOp::Delete(fdb)]).unwrap();
+    assert_eq!(kernel.peer_entries(&ov).unwrap(), [moved.clone(), neighbour.clone()].into());
+    kernel.remove_peer_entry(&ov.id, &neighbour.to_key());
+    kernel.remove_peer_entry(&ov.id, &neighbour.to_key());
+    kernel.miss(&ov.id, &link, MissTarget::Address([10, 0, 0, 9].into()));
+    let namespace = ov.id.clone();
+    let told = [
+        KernelEvent::PeerEntryChanged { namespace: namespace.clone(), entry: moved.clone() },
+        KernelEvent::PeerEntryGone { namespace: namespace.clone(), key: neighbour.to_key() },
+        KernelEvent::Miss { namespace, link, target: MissTarget::Address([10, 0, 0, 9].into()) },
+    ];
+    assert_eq!(events.try_iter().collect::<Vec<_>>(), told);
+
+    let wrong = PeerEntry::Fdb { link: "vxlan0".parse().unwrap(), mac, vtep: "fd00::1".parse().unwrap() };
+    let error = kernel.program(&ov, &[PeerOp::Put(wrong), PeerOp::Put(neighbour)]).unwrap_err();
+    assert_eq!((error.step(), error.errno()), (Some(0), Some(libc::EAFNOSUPPORT)));
+    assert_eq!(kernel.peer_entries(&ov).unwrap().len(), 2);
+    kernel.apply(&Place::Overlay(ov.clone()), LinkTag(1), &[Op::DelLink]).unwrap();
+    assert!(kernel.peer_entries(&ov).unwrap().is_empty());
+}
+
+#[test]
+fn a_pair_is_one_and_ends_with_either_namespace() {
+    let kernel = host();
+    let (ov, sandbox) = (overlay(&kernel), kernel.add_namespace(Path::new("/a")));
+    let (there, here) = (Place::Overlay(ov.clone()), Place::Sandbox(sandbox.clone()));
+    let peer = VethPeer {
+        place: Some((ov.path.clone(), ov.id.clone())),
+        title: LinkTitle::Numbered("veth".into()),
+        tag: LinkTag(9),
+    };
+    let pair = || link(8, LinkKind::Veth(Some(peer.clone())), None);
+    let ends = || [&there, &here].map(|place| kernel.observe(place, None).map_or(0, |seen| seen.len() - 1));
+    for delete in [(&there, 9), (&here, 8)] {
+        add(&kernel, &here, pair()).unwrap();
+        assert_eq!(ends(), [1, 1]);
+        kernel.apply(delete.0, LinkTag(delete.1), &[Op::DelLink]).unwrap();
+        assert_eq!(ends(), [0, 0]);
+    }
+    add(&kernel, &here, pair()).unwrap();
+    kernel.watch_overlay(&ov).unwrap();
+    let events = kernel.events().unwrap();
+    kernel.end_namespace(&sandbox.id);
+    let gone = KernelEvent::OverlayLinkGone { namespace: ov.id.clone(), name: "veth0".into() };
+    assert_eq!(events.try_recv(), Ok(gone));
+    assert_eq!(ends()[0], 0);
+
+    assert_eq!(kernel.namespaces(Path::new("/run/netns")).unwrap(), std::slice::from_ref(&ov.path));
+    for _ in 0..2 {
+        kernel.remove_namespace(&ov.path).unwrap();
+    }
+    assert!(kernel.namespaces(Path::new("/run/netns")).unwrap().is_empty());
+    let error = add(&kernel, &Place::Host, pair()).unwrap_err();
+    assert!(error.is_namespace_gone(), "{error}");
+    assert_eq!(kernel.host_links().unwrap().len(), 2);
+}
+
+#[test]
+fn ways_and_answers() {
+    let kernel = host();
+    let peer = [192, 168, 56, 2].into();
+    assert_eq!(kernel.route_to(peer).unwrap(), None);
+    kernel.add_host_address("eth0", "192.168.56.1/24".parse().unwrap());
+    let way = kernel.route_to(peer).unwrap().unwrap();
+    assert_eq!(
+        (way.name.as_str(), way.source, way.mtu, way.is_local),
+        ("eth0", Some([192, 168, 56, 1].into()), 1500, false)
+    );
+    assert!(kernel.route_to([192, 168, 56, 1].into()).unwrap().unwrap().is_local);
+    let other = RouteTo { mtu: 9000, ..way };
+    kernel.set_route_to(peer, other.clone());
+    assert_eq!(kernel.route_to(peer).unwrap(), Some(other));
+    let probe = || kernel.probe(peer, std::time::Duration::ZERO).unwrap();
+    assert!(!probe());
+    kernel.set_answering(peer, true);
+    assert!(probe());
+    let bridge: LinkName = "gw".parse().unwrap();
+    kernel.masquerade(&bridge, &["10.0.0.0/24".parse().unwrap()]).unwrap();
+    assert_eq!(kernel.masquerades().keys().collect::<Vec<_>>(), [&bridge]);
+    kernel.unmasquerade(&bridge).unwrap();
+    assert!(kernel.masquerades().is_empty());
 }

@@ -2,27 +2,32 @@
 
 use super::{Rtnl, addresses, delete, host, links, observe, routes, socket::Refusal, socket::Socket};
 use crate::{
-    Error, Place, describe,
+    Error, Place, SandboxPath, describe,
     namespace::{Inside, Namespace},
     sysctl,
 };
 use ipnet::IpNet;
+use model::LinkName;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
-use plan::{Link, LinkInfo, LinkTag, LinkTitle, Op, SeenKind};
-use std::time::{Duration, Instant};
+use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, SeenKind, VethPeer};
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
 
 /// The name of a link until it can have its own; the kernel fills the number in.
 const PROVISIONAL: &str = "trunkline%d";
 
-/// Where the indexes begin that links ask for in sandboxes. Kernels before about 6.15 look a wanted index up in
-/// the requester's namespace, the host's, too (rtnetlink.c, `__rtnl_newlink`), and do so instead of the name: an
-/// index that no host comes to gives way to a name that the host has.
-const FIRST_INDEX: u32 = 1 << 20;
+/// The index of the first link in a fresh namespace, after `lo`.
+const FIRST: u32 = 2;
 
-/// The index that the link with this tag asks for in a sandbox, so that nobody need search for it afterwards.
-fn index_of(tag: LinkTag) -> u32 {
-    FIRST_INDEX | (tag.0 & (FIRST_INDEX - 1))
+/// What is known about asking for an index.
+#[derive(Debug, Default)]
+pub(super) struct Indexes {
+    /// The kernel compares a wanted index with the requester's namespace, the host's, which has a link there: so do
+    /// those before about 6.15 (rtnetlink.c, `__rtnl_newlink`).
+    are_the_hosts: AtomicBool,
 }
 
 /// How long fresh IPv6 addresses may take to be usable (0.1 ms as a rule), and between two looks.
@@ -30,15 +35,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(100);
 
 pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
-    let namespace = match place {
-        Place::Host => None,
-        Place::Sandbox(sandbox) => match rtnl.sandbox(sandbox) {
+    let namespace = match place.namespace() {
+        None => None,
+        Some(sandbox) => match rtnl.sandbox(sandbox) {
             // What is to go went with its namespace.
             Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => return Ok(None),
             namespace => Some(namespace?),
         },
     };
-    let mut visit = Visit { rtnl, namespace: namespace.as_ref(), tag, inside: None, socket: None, link: None };
+    let in_sandbox = matches!(place, Place::Sandbox(_));
+    let mut visit =
+        Visit { rtnl, namespace: namespace.as_ref(), in_sandbox, tag, inside: None, socket: None, link: None };
     for (step, op) in ops.iter().enumerate() {
         visit.carry_out(op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
         if let (Op::AddLink(_), Place::Sandbox(sandbox), Some(namespace)) = (op, place, &namespace) {
@@ -62,7 +69,8 @@ fn removes(op: &Op) -> bool {
 }
 
 fn is_ours(link: &LinkInfo) -> bool {
-    matches!(link.kind, SeenKind::Macvlan(_) | SeenKind::Ipvlan(..) | SeenKind::Vlan(_) | SeenKind::Dummy)
+    use SeenKind::{Bridge, Dummy, Ipvlan, Macvlan, Veth, Vlan, Vxlan};
+    matches!(link.kind, Macvlan(_) | Ipvlan(..) | Vlan(_) | Dummy | Bridge | Vxlan(_) | Veth)
 }
 
 /// The course of one `apply`. The fields go in this order: back home first, then the socket.
@@ -72,8 +80,9 @@ struct Visit<'a> {
     /// A socket in the namespace.
     socket: Option<Socket>,
     rtnl: &'a Rtnl,
-    /// The sandbox; none: the host.
+    /// The sandbox or overlay; none: the host.
     namespace: Option<&'a Namespace>,
+    in_sandbox: bool,
     tag: LinkTag,
     /// The link, once it has been found.
     link: Option<LinkInfo>,
@@ -104,6 +113,7 @@ impl Visit<'_> {
         let create = NLM_F_CREATE | NLM_F_EXCL;
         let (message, flags) = match op {
             Op::SetMtu(mtu) => (links::set_mtu(index, *mtu), 0),
+            Op::SetMaster(bridge) => (links::set_master(index, self.bridge(bridge, op, &link.name)?), 0),
             Op::SetUp { alias } => (links::set_up(index, alias), 0),
             Op::AddAddress { address, dad } => (addresses::add(index, *address, *dad), create),
             Op::DelAddress(address) => (addresses::delete(index, *address), 0),
@@ -116,6 +126,12 @@ impl Visit<'_> {
             Err(refusal) if self.is_done_already(op, index, &refusal)? => Ok(()),
             Err(refusal) => Err(refusal.named(describe::op(op, &link.name))),
         }
+    }
+
+    /// The index of a bridge beside the link.
+    fn bridge(&mut self, bridge: &LinkName, op: &Op, name: &str) -> Result<u32, Error> {
+        let found = observe::index(self.socket()?, bridge.as_str());
+        found.map_err(|refusal| refusal.named(describe::op(op, name)))
     }
 
     /// Waits until the kernel takes fresh IPv6 addresses for its own. It answers earlier: even where there are no
@@ -167,36 +183,58 @@ impl Visit<'_> {
             LinkTitle::Numbered(prefix) => format!("{prefix}%d"),
         };
         let words = describe::op(op, &name);
-        if self.namespace.is_some() && self.create_numbered(link, &name, &words)? {
+        if self.create_first(link, &name, &words)? {
             return Ok(());
         }
         match self.create(link, &name, None)? {
-            Ok(()) => {
-                let made = self.find_made(link, &words)?;
-                self.link = Some(made);
-                Ok(())
-            }
+            Ok(()) => self.link = Some(self.find_made(link, &words)?),
             Err(refusal) if refusal.errno == libc::EEXIST && self.is_free(link)? => {
-                self.create_and_rename(link, &name, &words)
+                self.create_and_rename(link, &name, &words)?;
             }
-            Err(refusal) => Err(new_link_error(refusal, link.kind.word(), words)),
+            Err(refusal) => return Err(new_link_error(refusal, link.kind.word(), words)),
+        }
+        match self.link.clone() {
+            Some(made) if link.kind == LinkKind::Bridge => self.fix_mtu(link, made, &words),
+            _ => Ok(()),
         }
     }
 
-    /// Creates the link under the index of its tag; false if that index is another link's.
-    fn create_numbered(&mut self, link: &Link, name: &str, words: &str) -> Result<bool, Error> {
-        let index = index_of(self.tag);
-        match self.create(link, name, Some(index))? {
+    /// Gives a fresh bridge its MTU, for good.
+    fn fix_mtu(&mut self, link: &Link, mut made: LinkInfo, words: &str) -> Result<(), Error> {
+        let Some(mtu) = link.mtu.filter(|mtu| *mtu != made.mtu) else { return Ok(()) };
+        if let Err(refusal) = self.socket()?.ask(links::set_mtu(made.index, mtu), 0) {
+            self.delete(&made)?;
+            return Err(refusal.named(words));
+        }
+        made.mtu = mtu;
+        self.link = Some(made);
+        Ok(())
+    }
+
+    /// Creates a sandbox's first link: under the index that it would have anyway, so that it need not be searched for
+    /// among all. False if another has that index: it is to be created without one.
+    ///
+    /// Whether an elder link has the tag already shows only then: who asks for a link has looked what is there.
+    fn create_first(&mut self, link: &Link, name: &str, words: &str) -> Result<bool, Error> {
+        let indexes = &self.rtnl.indexes;
+        if !self.in_sandbox || indexes.are_the_hosts.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
+        match self.create(link, name, Some(FIRST))? {
             Ok(()) => {
-                let made = observe::numbered(self.socket()?, index)?;
+                let made = observe::numbered(self.socket()?, FIRST)?;
                 self.link = Some(made.ok_or_else(|| Error::refused(words, libc::ENODEV))?);
                 Ok(true)
             }
-            // The name is taken, or the index: EBUSY in the sandbox, EEXIST in the host.
-            Err(Refusal { errno: libc::EEXIST | libc::EBUSY, .. }) => match self.tagged()?.first() {
-                None => Ok(false),
-                Some(elder) => Err(already(elder, words)),
-            },
+            Err(Refusal { errno: libc::EBUSY, .. }) => Ok(false),
+            // The index, or an exact name.
+            Err(Refusal { errno: libc::EEXIST, .. }) => {
+                let by_name = matches!(link.title, LinkTitle::Exact(_));
+                if !by_name && observe::numbered(self.socket()?, FIRST)?.is_none() {
+                    indexes.are_the_hosts.store(true, Ordering::Relaxed);
+                }
+                Ok(false)
+            }
             Err(refusal) => Err(new_link_error(refusal, link.kind.word(), words.into())),
         }
     }
@@ -204,13 +242,20 @@ impl Visit<'_> {
     /// NEWLINK from the host, where the lower link is, straight into the namespace: a link made
     /// here and moved there costs 20 ms of grace periods.
     fn create(&self, link: &Link, name: &str, index: Option<u32>) -> Result<Result<(), Refusal>, Error> {
+        let peer = match &link.kind {
+            LinkKind::Veth(Some(VethPeer { place: Some((path, id)), .. })) => {
+                Some(self.rtnl.sandbox(&SandboxPath { path: path.clone(), id: id.clone() })?)
+            }
+            _ => None,
+        };
         self.rtnl.sockets.with(|socket| {
             let mut attempt = || {
                 // Asked for each time: an index that was remembered may be another link's by now.
                 let lower = link.lower.as_ref().map(|lower| observe::index(socket, lower.as_str())).transpose()?;
                 let target = self.namespace.map(std::os::fd::AsFd::as_fd);
-                let new = links::numbered(links::create(link, name, lower, target), index.unwrap_or(0));
-                socket.ask(new, NLM_F_CREATE | NLM_F_EXCL)
+                let peer = peer.as_ref().map(std::os::fd::AsFd::as_fd);
+                let new = links::create_pair(link, name, lower, target, peer);
+                socket.ask(links::numbered(new, index.unwrap_or(0)), NLM_F_CREATE | NLM_F_EXCL)
             };
             Ok(match attempt() {
                 // The lower link was made anew between the look-up and the creation.
@@ -255,9 +300,9 @@ impl Visit<'_> {
         match tagged.first() {
             None => Ok(newest),
             Some(elder) => {
-                let error = already(elder, words);
+                let extack = Some(format!("{} is this link already", elder.name));
                 self.delete(&newest)?;
-                Err(error)
+                Err(Error::Refused { op: words.into(), errno: libc::EEXIST, extack })
             }
         }
     }
@@ -274,13 +319,14 @@ impl Visit<'_> {
     /// The link with our tag, if there is one. Of several, for others may have copied the tag: one
     /// of our kinds, then one whose lower link is outside the sandbox, then the eldest.
     fn find(&mut self) -> Result<Option<LinkInfo>, Error> {
-        let in_sandbox = self.namespace.is_some();
-        if self.link.is_none() && in_sandbox {
-            let (tag, index) = (self.tag, index_of(self.tag));
-            let found = observe::numbered(self.socket()?, index)?;
+        if self.link.is_none() && self.in_sandbox {
+            // The usual case, and nothing is before it in the order below.
+            let tag = self.tag;
+            let found = observe::numbered(self.socket()?, FIRST)?;
             self.link = found.filter(|link| link.has_tag(tag) && is_ours(link) && link.lower_elsewhere);
         }
         if self.link.is_none() {
+            let in_sandbox = self.namespace.is_some();
             let rank = |link: &LinkInfo| (!is_ours(link), in_sandbox && !link.lower_elsewhere, link.index);
             self.link = self.tagged()?.into_iter().min_by_key(rank);
         }
@@ -350,12 +396,6 @@ impl Drop for Visit<'_> {
             self.rtnl.sockets.give_back(socket);
         }
     }
-}
-
-/// There is a link with the tag of the one to be made.
-fn already(elder: &LinkInfo, words: &str) -> Error {
-    let extack = Some(format!("{} is this link already", elder.name));
-    Error::Refused { op: words.into(), errno: libc::EEXIST, extack }
 }
 
 fn foreign(op: String, link: LinkInfo, tag: LinkTag) -> Error {

@@ -1,6 +1,6 @@
 //! Link messages: those that make and change links, and the reading of what the kernel shows.
 
-use super::socket::text;
+use super::{kinds, socket::text};
 use model::{IpvlanFlag, IpvlanMode, MacAddr, MacvlanMode, VlanId, VlanProtocol, VlanTag};
 use netlink_packet_core::{Emitable, NlaBuffer, NlasIterator, Parseable};
 use netlink_packet_route::{
@@ -57,12 +57,12 @@ pub(crate) fn get_named(name: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message(0, vec![LinkAttribute::IfName(name.to_owned()), without_statistics()]))
 }
 
-/// RTM_GETLINK for one by index.
-pub(crate) fn get_numbered(index: u32) -> RouteNetlinkMessage {
+/// RTM_GETLINK for one by its index.
+pub(crate) fn get_index(index: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetLink(message(index, vec![without_statistics()]))
 }
 
-/// The request for a new link, with the index that it is to have.
+/// The request for a new link, with the index that it is to have; 0: any.
 pub(crate) fn numbered(mut new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessage {
     if let RouteNetlinkMessage::NewLink(link) = &mut new {
         link.header.index = index;
@@ -71,20 +71,36 @@ pub(crate) fn numbered(mut new: RouteNetlinkMessage, index: u32) -> RouteNetlink
 }
 
 /// RTM_NEWLINK for a link called `name` (a `%d` in it is the kernel's to fill in) on the lower link
-/// with this index, in place in `namespace`, else in the socket's own.
+/// with this index, in place in `namespace`, else in the socket's own. For a veth pair see `create_pair`.
 pub fn create(link: &Link, name: &str, lower: Option<u32>, namespace: Option<BorrowedFd<'_>>) -> RouteNetlinkMessage {
+    create_pair(link, name, lower, namespace, None)
+}
+
+/// As [`create`]; a veth's other end in place in `peer`, else in the socket's own namespace.
+pub(crate) fn create_pair(
+    link: &Link,
+    name: &str,
+    lower: Option<u32>,
+    namespace: Option<BorrowedFd<'_>>,
+    peer: Option<BorrowedFd<'_>>,
+) -> RouteNetlinkMessage {
     let mut attributes = vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::Group(link.tag.0)];
     attributes.extend(namespace.map(|fd| LinkAttribute::NetNsFd(fd.as_raw_fd())));
-    attributes.extend(lower.map(LinkAttribute::Link));
+    // A VXLAN device's underlying device stands among its own settings.
+    attributes.extend(lower.filter(|_| !matches!(link.kind, LinkKind::Vxlan(_))).map(LinkAttribute::Link));
     // An ipvlan has its lower link's address; the kernel would drop ours without a word.
     if let (Some(mac), false) = (link.mac, matches!(link.kind, LinkKind::Ipvlan(..))) {
         attributes.push(LinkAttribute::Address(mac.0.to_vec()));
     }
-    attributes.extend(link.mtu.map(LinkAttribute::Mtu));
-    let (kind, data) = kind_and_data(link.kind);
-    let mut info = vec![Info::Kind(kind)];
-    info.extend(data.map(Info::Data));
-    attributes.push(LinkAttribute::LinkInfo(info));
+    // A bridge takes its ports' least MTU from then on, unless the MTU was changed once it was there
+    // (net/bridge/br_device.c, `br_change_mtu`).
+    attributes.extend(link.mtu.filter(|_| link.kind != LinkKind::Bridge).map(LinkAttribute::Mtu));
+    let (kind, data) = match &link.kind {
+        LinkKind::Vxlan(vxlan) => kinds::vxlan(vxlan, lower),
+        LinkKind::Veth(other) => kinds::veth(other.as_ref(), link.mtu, peer),
+        kind => kind_and_data(kind),
+    };
+    attributes.push(kinds::info(kind, data));
     RouteNetlinkMessage::NewLink(message(0, attributes))
 }
 
@@ -94,8 +110,8 @@ pub(crate) fn create_plain(name: &str, kind: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::NewLink(message(0, vec![LinkAttribute::IfName(name.to_owned()), info]))
 }
 
-fn kind_and_data(kind: LinkKind) -> (InfoKind, Option<InfoData>) {
-    match kind {
+fn kind_and_data(kind: &LinkKind) -> (InfoKind, Option<InfoData>) {
+    match *kind {
         LinkKind::Macvlan(mode) => {
             let mode = match mode {
                 MacvlanMode::Bridge => MacVlanMode::Bridge,
@@ -128,6 +144,10 @@ fn kind_and_data(kind: LinkKind) -> (InfoKind, Option<InfoData>) {
             (InfoKind::Vlan, Some(InfoData::Vlan(data)))
         }
         LinkKind::Dummy => (InfoKind::Dummy, None),
+        LinkKind::Bridge => (InfoKind::Bridge, None),
+        // Not here: see `create_pair`.
+        LinkKind::Vxlan(_) => (InfoKind::Vxlan, None),
+        LinkKind::Veth(_) => (InfoKind::Veth, None),
     }
 }
 
@@ -139,9 +159,22 @@ pub(crate) fn set_up(index: u32, alias: &str) -> RouteNetlinkMessage {
     RouteNetlinkMessage::SetLink(message)
 }
 
+/// RTM_SETLINK: IFF_UP alone.
+pub(crate) fn set_flag_up(index: u32) -> RouteNetlinkMessage {
+    let mut message = message(index, Vec::new());
+    message.header.flags = LinkFlags::Up;
+    message.header.change_mask = LinkFlags::Up;
+    RouteNetlinkMessage::SetLink(message)
+}
+
 /// RTM_SETLINK: the MTU.
 pub(crate) fn set_mtu(index: u32, mtu: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::SetLink(message(index, vec![LinkAttribute::Mtu(mtu)]))
+}
+
+/// RTM_SETLINK: the bridge that it is a port of, by its index.
+pub(crate) fn set_master(index: u32, master: u32) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::SetLink(message(index, vec![LinkAttribute::Controller(master)]))
 }
 
 /// RTM_SETLINK: the name.
@@ -221,6 +254,9 @@ fn read_kind(info: &[u8], loopback: bool) -> SeenKind {
         "ipvlan" | "ipvtap" => read_ipvlan(data),
         "vlan" => read_vlan(data),
         "dummy" => Some(SeenKind::Dummy),
+        "bridge" => Some(SeenKind::Bridge),
+        "veth" => Some(SeenKind::Veth),
+        "vxlan" => kinds::read_vxlan(data),
         _ => None,
     };
     known.unwrap_or(SeenKind::Other(word))

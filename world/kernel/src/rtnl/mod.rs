@@ -1,6 +1,6 @@
 //! The real kernel, over rtnetlink.
 //!
-//! Persistent sockets stand in the host's namespace only. A sandbox is entered for the time of an
+//! Persistent sockets stand in the host's namespace and in our own overlays' only. A sandbox is entered for the time of an
 //! operation and nothing of it is kept: a socket alone would keep a dead container's namespace, and
 //! its MAC on the LAN, alive. What has to sit out a grace period of the kernel's (the deletion of a
 //! link, the close of a packet socket) does so on threads of its own.
@@ -11,28 +11,40 @@ mod apply;
 mod delete;
 pub mod fuzzing;
 mod host;
+mod kinds;
 pub(crate) mod links;
+pub(crate) mod neighbours;
 mod observe;
+mod overlays;
+mod peers;
+mod reach;
 pub(crate) mod routes;
 pub(crate) mod socket;
 mod supports;
 #[cfg(test)]
 mod tests;
 mod watch;
+mod watch_overlay;
+mod watched;
 
 use crate::{
-    Announcement, Error, HostRoute, Kernel, KernelEvent, Place, SandboxPath, hardware,
+    Announcement, Error, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath, hardware,
     namespace::{self, Namespace},
+    nat,
     workers::Workers,
 };
 use announce::Announcer;
 use host::HostSockets;
 use ipnet::IpNet;
 use model::{LinkName, NamespaceId};
-use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use peers::OverlaySockets;
+use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
 use std::{
-    path::Path,
-    sync::{Arc, Mutex, PoisonError, mpsc::Receiver},
+    collections::BTreeSet,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 use watch::Watcher;
 
@@ -45,10 +57,12 @@ pub struct Rtnl {
     boot: String,
     host: Arc<Namespace>,
     sockets: HostSockets,
+    overlays: OverlaySockets,
     deleters: Workers,
     announcer: Announcer,
     watcher: Mutex<Option<Arc<Watcher>>>,
     kinds: observe::Kinds,
+    indexes: apply::Indexes,
 }
 
 impl Rtnl {
@@ -63,10 +77,12 @@ impl Rtnl {
         Ok(Self {
             boot: boot.trim().to_owned(),
             sockets: HostSockets::open(Arc::clone(&host))?,
+            overlays: OverlaySockets::default(),
             deleters: Workers::new(Arc::clone(&host), DELETIONS),
             announcer: Announcer::new(Arc::clone(&host)),
             watcher: Mutex::new(None),
             kinds: observe::Kinds::default(),
+            indexes: apply::Indexes::default(),
             host,
         })
     }
@@ -93,6 +109,11 @@ impl Rtnl {
             // Whoever needs it asks by `watch_sandbox` too, and hears why not.
             watcher.doubt(id);
         }
+    }
+
+    fn unwatch(&self, overlay: &NamespaceId) {
+        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        watcher.iter().for_each(|watcher| watcher.leave(overlay));
     }
 }
 
@@ -144,6 +165,7 @@ impl Kernel for Rtnl {
                 };
                 observe::seen(&mut socket, tags)
             }
+            Place::Overlay(overlay) => self.in_overlay(overlay, |socket| observe::seen(socket, tags)),
         }
     }
 
@@ -165,7 +187,55 @@ impl Kernel for Rtnl {
         self.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id))
     }
 
-    fn events(&self) -> Result<Receiver<KernelEvent>, Error> {
+    fn events(&self) -> Result<Events, Error> {
         Ok(self.watcher()?.subscribe())
+    }
+
+    fn create_namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
+        self.make_namespace(path)
+    }
+
+    fn remove_namespace(&self, path: &Path) -> Result<(), Error> {
+        self.unmake_namespace(path)
+    }
+
+    fn namespaces(&self, directory: &Path) -> Result<Vec<PathBuf>, Error> {
+        self.list_namespaces(directory)
+    }
+
+    fn peer_entries(&self, overlay: &SandboxPath) -> Result<BTreeSet<PeerEntry>, Error> {
+        self.in_overlay(overlay, peers::entries)
+    }
+
+    fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
+        self.in_overlay(overlay, |socket| peers::program(socket, ops))
+    }
+
+    fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error> {
+        let namespace = self.sandbox(overlay)?;
+        self.overlays.note(overlay);
+        self.watcher()?.hear(&namespace, &overlay.id)
+    }
+
+    fn route_to(&self, address: IpAddr) -> Result<Option<RouteTo>, Error> {
+        self.sockets.with(|socket| reach::route_to(socket, address))
+    }
+
+    fn probe(&self, address: IpAddr, timeout: Duration) -> Result<bool, Error> {
+        let socket = {
+            let _inside = self.host.enter()?;
+            reach::open(address)?
+        };
+        reach::probe(&socket, address, timeout)
+    }
+
+    fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
+        let _inside = self.host.enter()?;
+        nat::masquerade(bridge, prefixes)
+    }
+
+    fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {
+        let _inside = self.host.enter()?;
+        nat::unmasquerade(bridge)
     }
 }

@@ -10,11 +10,12 @@ use crate::{Error, HostRoute};
 use ipnet::IpNet;
 use plan::{LinkInfo, LinkTag, SeenKind, SeenLink};
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
 
-fn read_link(kind: u16, payload: &[u8]) -> Option<LinkInfo> {
+pub(super) fn read_link(kind: u16, payload: &[u8]) -> Option<LinkInfo> {
     (kind == RTM_NEWLINK).then(|| links::read(payload)).flatten()
 }
 
@@ -39,7 +40,7 @@ pub(super) fn named(socket: &mut Socket, name: &str) -> Result<Option<LinkInfo>,
 
 /// A link by its index.
 pub(super) fn numbered(socket: &mut Socket, index: u32) -> Result<Option<LinkInfo>, Error> {
-    match socket.get(links::get_numbered(index), read_link) {
+    match socket.get(links::get_index(index), read_link) {
         Err(refusal) if refusal.errno == libc::ENODEV => Ok(None),
         result => result.map_err(|refusal| refusal.named(format!("look up link {index}"))),
     }
@@ -102,6 +103,7 @@ pub(super) fn dump_routes(socket: &mut Socket) -> Result<Vec<routes::SeenRoute>,
 /// Links with what hangs on them: those with one of `tags`, or all.
 pub(super) fn seen(socket: &mut Socket, tags: Option<&[LinkTag]>) -> Result<Vec<SeenLink>, Error> {
     let mut found = links(socket)?;
+    let names: BTreeMap<_, _> = found.iter().map(|link| (link.index, link.name.clone())).collect();
     if let Some(tags) = tags {
         found.retain(|link| tags.iter().any(|tag| link.has_tag(*tag)));
     }
@@ -111,6 +113,7 @@ pub(super) fn seen(socket: &mut Socket, tags: Option<&[LinkTag]>) -> Result<Vec<
     let addresses = dump_addresses(socket, 0)?;
     let routes = dump_routes(socket)?;
     let whole = |info: LinkInfo| SeenLink {
+        master: info.master.and_then(|master| names.get(&master).cloned()),
         addresses: addresses
             .iter()
             .filter(|seen| seen.link == info.index && !seen.automatic)
@@ -129,5 +132,5 @@ pub(super) fn seen(socket: &mut Socket, tags: Option<&[LinkTag]>) -> Result<Vec<
 /// Whether the socket's namespace takes packets to this address for its own.
 pub(super) fn is_local(socket: &mut Socket, address: std::net::Ipv6Addr) -> bool {
     // No route at all is an error: not yet.
-    matches!(socket.get(routes::get(address), routes::read_is_local), Ok(Some(true)))
+    matches!(socket.get(routes::get(address.into()), routes::read_is_local), Ok(Some(true)))
 }

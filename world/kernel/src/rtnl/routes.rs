@@ -5,12 +5,12 @@ use netlink_packet_core::Parseable;
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     route::{
-        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType,
-        RouteVia,
+        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteNextHop, RouteProtocol, RouteScope,
+        RouteType, RouteVia,
     },
 };
 use plan::Route;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
 pub(crate) const RTM_NEWROUTE: u16 = 24;
 
@@ -33,12 +33,48 @@ pub(crate) fn get_all() -> RouteNetlinkMessage {
 }
 
 /// RTM_GETROUTE for one destination: what the kernel would do with a packet to it.
-pub(crate) fn get(destination: Ipv6Addr) -> RouteNetlinkMessage {
+pub(crate) fn get(destination: IpAddr) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
-    message.header.address_family = AddressFamily::Inet6;
-    message.header.destination_prefix_length = 128;
-    message.attributes.push(RouteAttribute::Destination(RouteAddress::Inet6(destination)));
+    (message.header.address_family, message.header.destination_prefix_length) = match destination {
+        IpAddr::V4(_) => (AddressFamily::Inet, 32),
+        IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+    };
+    message.attributes.push(RouteAttribute::Destination(destination.into()));
     RouteNetlinkMessage::GetRoute(message)
+}
+
+/// The answer to [`get`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Answer {
+    pub(crate) link: u32,
+    pub(crate) via: Option<IpAddr>,
+    pub(crate) source: Option<IpAddr>,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) is_local: bool,
+}
+
+/// The answer to [`get`], if the packet would go anywhere.
+pub(crate) fn read_answer(kind: u16, payload: &[u8]) -> Option<Answer> {
+    let message = RouteMessage::parse(payload).ok().filter(|_| kind == RTM_NEWROUTE)?;
+    let is_local = match message.header.kind {
+        RouteType::Local => true,
+        RouteType::Unicast => false,
+        _ => return None,
+    };
+    let (link, via) = next_hop(&message.attributes)?;
+    let source = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::PrefSource(source) => ip(source),
+        _ => None,
+    });
+    let metrics = message.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Metrics(metrics) => Some(metrics),
+        _ => None,
+    });
+    let mtu = metrics.into_iter().flatten().find_map(|metric| match metric {
+        RouteMetric::Mtu(mtu) => Some(*mtu).filter(|mtu| *mtu != 0),
+        _ => None,
+    });
+    Some(Answer { link, via, source, mtu, is_local })
 }
 
 /// Whether the answer to [`get`] is that the packet is for this namespace itself.

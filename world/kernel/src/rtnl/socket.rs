@@ -1,5 +1,7 @@
 //! One blocking rtnetlink socket and the exchange of messages over it.
 
+mod batch;
+
 use crate::Error;
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,

@@ -3,13 +3,16 @@
 //! Two sockets in the host's namespace. One hears the host's links. The other
 //! hears, by NETLINK_LISTEN_ALL_NSID, the links of every namespace that has a number (nsid) in the
 //! host's, and the end of such numbers. A number keeps nothing alive, so a sandbox is watched
-//! without a descriptor into it.
+//! without a descriptor into it. Overlays are ours: in each of them stand sockets of their own
+//! ([`super::watch_overlay`]), read by the same thread.
 
 use super::{
     links::{self, RTM_DELLINK, RTM_NEWLINK},
     socket::{Messages, Refusal, Socket},
+    watch_overlay::Ear,
+    watched::Watched,
 };
-use crate::{Error, KernelEvent, namespace::Namespace};
+use crate::{Error, Events, KernelEvent, namespace::Namespace, stream::Publisher};
 use model::NamespaceId;
 use netlink_packet_core::Parseable;
 use netlink_packet_route::{
@@ -21,15 +24,15 @@ use rustix::{
     net::sockopt::set_socket_recv_buffer_size_force,
 };
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     io, mem,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI32, Ordering},
-        mpsc::{self, Receiver, Sender},
     },
     thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 const RTM_NEWNSID: u16 = 88;
@@ -42,51 +45,39 @@ const HOST_GROUPS: [u32; 1] = [1];
 const SANDBOX_GROUPS: [u32; 2] = [1, 28];
 
 /// Room for notifications that the thread has not read yet, in bytes.
-const QUEUE: usize = 8 << 20;
+pub(super) const QUEUE: usize = 8 << 20;
 
-/// How long the thread rests after it has read: a change seldom comes alone, and each attach wakes it up
-/// with several of the lower link's.
-const REST: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+/// So many misses at a time are a storm, and then they are left alone for a moment: all but the first of a kind
+/// are thrown away, and other threads have work to do.
+const STORM: usize = 64;
+const LULL: Duration = Duration::from_millis(5);
+
+/// How long the host's own links are left alone after they were read: a change seldom comes alone, and each attach
+/// would wake the thread up with several of the lower link's. What anything else has to say is heard at once.
+const REST: Duration = Duration::from_millis(5);
+
+/// What the thread is asked to do.
+enum Order {
+    Hear(Ear),
+    Leave(NamespaceId),
+    Stop,
+}
 
 #[derive(Default)]
 struct Shared {
-    subscribers: Mutex<Vec<Sender<KernelEvent>>>,
+    publisher: Publisher,
     watched: Mutex<Watched>,
     /// The number to try for the next sandbox.
     next: AtomicI32,
-}
-
-/// The watched sandboxes.
-#[derive(Default)]
-struct Watched {
-    /// By their number in the host's namespace.
-    numbers: BTreeMap<i32, NamespaceId>,
-    /// The newest number of those that certainly have theirs still. An identity can have an older one too: the
-    /// inode of a namespace that ended is given to the next.
-    certain: BTreeMap<NamespaceId, i32>,
-}
-
-impl Watched {
-    fn insert(&mut self, number: i32, id: &NamespaceId) {
-        // Whoever had the number is gone, and its end was not read yet.
-        self.remove(number);
-        self.numbers.insert(number, id.clone());
-        self.certain.insert(id.clone(), number);
-    }
-
-    fn remove(&mut self, number: i32) -> Option<NamespaceId> {
-        let id = self.numbers.remove(&number)?;
-        if self.certain.get(&id) == Some(&number) {
-            self.certain.remove(&id);
-        }
-        Some(id)
-    }
+    orders: Mutex<Vec<Order>>,
+    /// The watched overlays, as ordered.
+    overlays: Mutex<BTreeSet<NamespaceId>>,
 }
 
 /// The thread that listens; it ends when this is dropped.
 pub(super) struct Watcher {
     shared: Arc<Shared>,
-    stop: Arc<OwnedFd>,
+    bell: Arc<OwnedFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -99,86 +90,92 @@ impl Watcher {
             let all = Socket::listening(&SANDBOX_GROUPS).map_err(named)?;
             (own, all)
         };
-        only_ends(&all).map_err(|error| Error::io("filter notifications", &error))?;
+        keep_only(&all, &[RTM_DELLINK, RTM_DELNSID]).map_err(|error| Error::io("filter notifications", &error))?;
         all.set_listen_all_namespaces(true).map_err(|error| Error::io("listen to all namespaces", &error))?;
         for socket in [&own, &all] {
-            // The plain size is bound by net.core.rmem_max.
-            if set_socket_recv_buffer_size_force(socket, QUEUE).is_err() {
-                socket.set_rx_buf_sz(QUEUE as libc::c_int).map_err(|error| named(error.into()))?;
-            }
+            grow(socket, QUEUE).map_err(named)?;
         }
-        let stop = eventfd(0, EventfdFlags::CLOEXEC).map_err(|errno| Error::io("eventfd", &errno.into()))?;
-        let (shared, stop) = (Arc::<Shared>::default(), Arc::new(stop));
-        let listener = Listener { shared: Arc::clone(&shared), own, all, buffer: vec![0; 64 * 1024] };
-        let bell = Arc::clone(&stop);
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let bell = eventfd(0, flags).map_err(|errno| Error::io("eventfd", &errno.into()))?;
+        let (shared, bell) = (Arc::<Shared>::default(), Arc::new(bell));
+        let buffer = vec![0; 64 * 1024];
+        let listener =
+            Listener { shared: Arc::clone(&shared), own, all, ears: Vec::new(), rest: None, lull: None, buffer };
+        let theirs = Arc::clone(&bell);
         let thread = thread::Builder::new()
             .name("kernel-watch".into())
             .spawn(move || {
                 // The thread that started this one may have been in a sandbox.
                 match host.stay() {
-                    Ok(()) => listener.listen(&bell),
+                    Ok(()) => listener.listen(&theirs),
                     Err(error) => tracing::error!(%error, "kernel changes are not watched"),
                 }
             })
             .map_err(|error| Error::io("start a thread", &error))?;
-        Ok(Self { shared, stop, thread: Some(thread) })
+        Ok(Self { shared, bell, thread: Some(thread) })
     }
 
-    pub(super) fn subscribe(&self) -> Receiver<KernelEvent> {
-        let (sender, receiver) = mpsc::channel();
-        lock(&self.shared.subscribers).push(sender);
-        receiver
+    pub(super) fn subscribe(&self) -> Events {
+        self.shared.publisher.subscribe()
+    }
+
+    fn order(&self, order: Order) {
+        lock(&self.shared.orders).push(order);
+        // An eventfd takes a write at any time but at its maximum.
+        let _ = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+
+    /// Listens in an overlay, from now on.
+    pub(super) fn hear(&self, namespace: &Namespace, id: &NamespaceId) -> Result<(), Error> {
+        let mut overlays = lock(&self.shared.overlays);
+        if !overlays.contains(id) {
+            let ear = {
+                let _inside = namespace.enter()?;
+                Ear::open(id.clone())?
+            };
+            overlays.insert(id.clone());
+            self.order(Order::Hear(ear));
+        }
+        Ok(())
+    }
+
+    /// Listens there no more: the thread closes its sockets in a moment.
+    pub(super) fn leave(&self, id: &NamespaceId) {
+        if lock(&self.shared.overlays).remove(id) {
+            self.order(Order::Leave(id.clone()));
+        }
     }
 
     /// Has a number given to the namespace in the host's, over a socket there, and notes it. The
     /// caller holds the namespace open, so that the end of the number comes later than this.
     pub(super) fn watch(&self, socket: &mut Socket, namespace: &Namespace, id: &NamespaceId) -> Result<(), Error> {
-        let named = |refusal: Refusal| refusal.named(format!("watch {id}"));
-        let fd = NsidAttribute::Fd(namespace.as_fd().as_raw_fd() as u32);
-        let mut assign = |number: i32| {
-            let mut ask = NsidMessage::default();
-            ask.attributes = vec![fd.clone(), NsidAttribute::Id(number)];
-            socket.ask(RouteNetlinkMessage::NewNsId(ask), 0)
-        };
         let mine = self.shared.next.fetch_add(1, Ordering::Relaxed).max(0);
-        let assigned = match assign(mine) {
-            // Another namespace has it. -1: any free number.
-            Err(refusal) if refusal.errno == libc::ENOSPC => assign(-1).map(|()| None),
-            result => result.map(|()| Some(mine)),
-        };
-        let number = match assigned {
+        let number = match number_of(socket, namespace, mine) {
             Ok(Some(number)) => number,
-            // It has one already.
-            Err(refusal) if refusal.errno != libc::EEXIST => return Err(named(refusal)),
-            Ok(None) | Err(_) => {
-                let mut ask = NsidMessage::default();
-                ask.attributes = vec![fd];
-                let number = socket.get(RouteNetlinkMessage::GetNsId(ask), read_number).map_err(named)?;
-                let number = number.filter(|number| *number >= 0);
-                let number = number.ok_or_else(|| Error::refused(format!("watch {id}"), libc::ENOENT))?;
-                self.shared.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
-                number
-            }
+            Ok(None) => return Err(Error::refused(format!("watch {id}"), libc::ENOENT)),
+            Err(refusal) => return Err(refusal.named(format!("watch {id}"))),
         };
+        if number != mine {
+            self.shared.next.fetch_max(number.saturating_add(1), Ordering::Relaxed);
+        }
         lock(&self.shared.watched).insert(number, id);
         Ok(())
     }
 
     /// No longer takes a namespace for watched.
     pub(super) fn doubt(&self, id: &NamespaceId) {
-        lock(&self.shared.watched).certain.remove(id);
+        lock(&self.shared.watched).doubt(id);
     }
 
     /// Whether a namespace of this identity is watched, its end not seen yet.
     pub(super) fn knows(&self, id: &NamespaceId) -> bool {
-        lock(&self.shared.watched).certain.contains_key(id)
+        lock(&self.shared.watched).knows(id)
     }
 }
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // An eventfd takes a write at any time but at its maximum.
-        let _ = rustix::io::write(&*self.stop, &1_u64.to_ne_bytes());
+        self.order(Order::Stop);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -199,45 +196,128 @@ pub(super) fn read_number(kind: u16, payload: &[u8]) -> Option<i32> {
     })
 }
 
+/// The number of a namespace in that of the socket. One without gets `wanted`, or another if that is taken: the
+/// kernel gives some out itself, to namespaces that links lead to.
+fn number_of(socket: &mut Socket, namespace: &Namespace, wanted: i32) -> Result<Option<i32>, Refusal> {
+    let fd = NsidAttribute::Fd(namespace.as_fd().as_raw_fd() as u32);
+    let about = |attributes| {
+        let mut message = NsidMessage::default();
+        message.attributes = attributes;
+        message
+    };
+    // -1: any that is free.
+    for number in [wanted, -1] {
+        match socket.ask(RouteNetlinkMessage::NewNsId(about(vec![fd.clone(), NsidAttribute::Id(number)])), 0) {
+            Ok(()) if number >= 0 => return Ok(Some(number)),
+            // It has one already, or another has this one (net_namespace.c, `rtnl_net_newid`).
+            Err(refusal) if refusal.errno != libc::EEXIST => return Err(refusal),
+            _ => {}
+        }
+        let there = socket.get(RouteNetlinkMessage::GetNsId(about(vec![fd.clone()])), read_number)?;
+        if let Some(number) = there.filter(|number| *number >= 0) {
+            return Ok(Some(number));
+        }
+    }
+    Ok(None)
+}
+
 struct Listener {
     shared: Arc<Shared>,
     own: netlink_sys::Socket,
     all: netlink_sys::Socket,
+    ears: Vec<Ear>,
+    /// Until when the host's own links are left alone.
+    rest: Option<Instant>,
+    /// Until when no misses are read.
+    lull: Option<Instant>,
     buffer: Vec<u8>,
 }
 
 impl Listener {
-    fn listen(mut self, stop: &OwnedFd) {
+    fn listen(mut self, bell: &OwnedFd) {
         loop {
-            let mut ready = [
-                PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN),
-                PollFd::new(&self.own, PollFlags::IN),
-                PollFd::new(&self.all, PollFlags::IN),
-            ];
-            match poll(&mut ready, None) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            let ready = match self.wait(bell) {
+                Ok(ready) => ready,
+                Err(rustix::io::Errno::INTR) => continue,
                 Err(errno) => {
                     tracing::error!(error = %io::Error::from(errno), "kernel changes are no longer watched");
                     return;
                 }
-            }
-            let [stopped, own, all] = ready.map(|entry| !entry.revents().is_empty());
-            if stopped {
+            };
+            let (host, ears) = ready.split_at(3.min(ready.len()));
+            if host.first() == Some(&true) && !self.obey(bell) {
                 return;
             }
-            if own {
+            if host.get(1) == Some(&true) {
                 self.read_own();
+                self.rest = Some(Instant::now() + REST);
             }
-            if all {
+            if host.get(2) == Some(&true) {
                 self.read_all();
             }
-            // Cut short by the end only, which the next round sees.
-            let _ = poll(&mut [PollFd::from_borrowed_fd(stop.as_fd(), PollFlags::IN)], Some(&REST));
+            // If an order has changed the ears, the next round shows who has something to say.
+            if host.first() != Some(&true) {
+                self.read_ears(ears);
+            }
+        }
+    }
+
+    /// Waits until something comes. Which: the bell, the two sockets of the host, and of each ear the changes and
+    /// the misses.
+    fn wait(&mut self, bell: &OwnedFd) -> Result<Vec<bool>, rustix::io::Errno> {
+        let now = Instant::now();
+        for pause in [&mut self.rest, &mut self.lull] {
+            *pause = pause.filter(|until| *until > now);
+        }
+        let unless = |pause: Option<Instant>| if pause.is_some() { PollFlags::empty() } else { PollFlags::IN };
+        let misses = unless(self.lull);
+        let mut ready = vec![
+            PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN),
+            PollFd::new(&self.own, unless(self.rest)),
+            PollFd::new(&self.all, PollFlags::IN),
+        ];
+        for [changed, missed] in self.ears.iter().map(Ear::descriptors) {
+            ready.push(PollFd::from_borrowed_fd(changed, PollFlags::IN));
+            ready.push(PollFd::from_borrowed_fd(missed, misses));
+        }
+        let timeout = self.rest.into_iter().chain(self.lull).min().map(|until| {
+            let left = until.saturating_duration_since(now);
+            Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
+        });
+        poll(&mut ready, timeout.as_ref())?;
+        Ok(ready.iter().map(|entry| !entry.revents().is_empty()).collect())
+    }
+
+    /// Does what was ordered; false: stop.
+    fn obey(&mut self, bell: &OwnedFd) -> bool {
+        let _ = rustix::io::read(bell, &mut [0; 8]);
+        for order in mem::take(&mut *lock(&self.shared.orders)) {
+            match order {
+                Order::Hear(ear) => self.ears.push(ear),
+                Order::Leave(id) => self.ears.retain(|ear| *ear.id() != id),
+                Order::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn read_ears(&mut self, ready: &[bool]) {
+        let mut most = 0;
+        for (ear, ready) in self.ears.iter_mut().zip(ready.chunks(2)) {
+            if ready.first() == Some(&true) {
+                ear.hear_changes(&mut self.buffer, &self.shared.publisher);
+            }
+            if ready.get(1) == Some(&true) {
+                most = most.max(ear.hear_misses(&mut self.buffer, &self.shared.publisher));
+            }
+        }
+        if most >= STORM {
+            self.lull = Some(Instant::now() + LULL);
         }
     }
 
     fn tell(&self, event: &KernelEvent) {
-        lock(&self.shared.subscribers).retain(|subscriber| subscriber.send(event.clone()).is_ok());
+        self.shared.publisher.tell(event);
     }
 
     /// Reads what the host's socket holds.
@@ -286,9 +366,7 @@ impl Listener {
                         ended.into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
                     }
                     (RTM_DELLINK, Some(number)) => {
-                        let Some(namespace) = lock(&self.shared.watched).numbers.get(&number).cloned() else {
-                            continue;
-                        };
+                        let Some(namespace) = lock(&self.shared.watched).owner(number).cloned() else { continue };
                         if let Some(link) = links::read(message.payload()) {
                             self.tell(&KernelEvent::SandboxLinkGone { namespace, name: link.name });
                         }
@@ -306,13 +384,8 @@ impl Listener {
             .and_then(|mut socket| socket.dump(RouteNetlinkMessage::GetNsId(NsidMessage::default()), read_number));
         match dumped {
             Ok(numbers) => {
-                let mut watched = lock(&self.shared.watched);
-                // One whose number was given to another since must be watched afresh.
-                watched.certain.clear();
-                let ended: Vec<_> = watched.numbers.keys().filter(|n| !numbers.contains(n)).copied().collect();
-                for number in ended {
-                    watched.remove(number).into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
-                }
+                let ended = lock(&self.shared.watched).retain(&numbers);
+                ended.into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));
             }
             Err(refusal) => tracing::warn!(errno = refusal.errno, "cannot list namespace numbers"),
         }
@@ -320,20 +393,30 @@ impl Listener {
     }
 }
 
-/// Has the kernel drop what the second socket need not hear: all but RTM_DELLINK and RTM_DELNSID.
-/// Every change of a link in any sandbox would wake the thread up otherwise, and the host's own twice.
-fn only_ends(socket: &netlink_sys::Socket) -> io::Result<()> {
+/// Gives a socket room for what the thread has not read yet.
+pub(super) fn grow(socket: &netlink_sys::Socket, size: usize) -> Result<(), Refusal> {
+    // The plain size is bound by net.core.rmem_max.
+    if set_socket_recv_buffer_size_force(socket, size).is_err() {
+        socket.set_rx_buf_sz(size as libc::c_int)?;
+    }
+    Ok(())
+}
+
+/// Has the kernel drop what a socket need not hear: all but these types of messages. Every change of a link in any
+/// sandbox would wake the thread up otherwise, and the host's own twice.
+pub(super) fn keep_only(socket: &netlink_sys::Socket, kinds: &[u16]) -> io::Result<()> {
     // A classic BPF program (Documentation/networking/filter.rst): half-words are read in network
     // byte order. A notification is one message, its type at the offset 4 (linux/netlink.h).
-    let wanted = |kind: u16| u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
     let step = |code: u32, jt: u8, jf: u8, k: u32| libc::sock_filter { code: code as u16, jt, jf, k };
-    let mut program = [
-        step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 4),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 2, 0, wanted(RTM_DELLINK)),
-        step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, 0, wanted(RTM_DELNSID)),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, 0),
-        step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX),
-    ];
+    let mut program = vec![step(libc::BPF_LD | libc::BPF_H | libc::BPF_ABS, 0, 0, 4)];
+    for (place, kind) in kinds.iter().enumerate() {
+        // To the last step, over the other comparisons and the refusal.
+        let jump = (kinds.len() - place) as u8;
+        let wanted = u32::from(u16::from_be_bytes(kind.to_ne_bytes()));
+        program.push(step(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, jump, 0, wanted));
+    }
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, 0));
+    program.push(step(libc::BPF_RET | libc::BPF_K, 0, 0, u32::MAX));
     let filter = libc::sock_fprog { len: program.len() as libc::c_ushort, filter: program.as_mut_ptr() };
     let length = mem::size_of_val(&filter) as libc::socklen_t;
     // SAFETY: `filter` describes `program` with its true length, both outlive the call, and the
@@ -345,7 +428,7 @@ fn only_ends(socket: &netlink_sys::Socket) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-enum Received {
+pub(super) enum Received {
     /// A datagram of the kernel's, with the number of the namespace that it tells of, if that is
     /// not the socket's own.
     Datagram { length: usize, number: Option<i32> },
@@ -358,7 +441,7 @@ enum Received {
 }
 
 /// Receives one datagram with its ancillary data, which netlink-sys does not read.
-fn receive(socket: &netlink_sys::Socket, buffer: &mut [u8]) -> Received {
+pub(super) fn receive(socket: &netlink_sys::Socket, buffer: &mut [u8]) -> Received {
     /// Aligned as `cmsghdr` must be; netlink sends one int or two.
     #[repr(align(8))]
     struct Control([u8; 128]);

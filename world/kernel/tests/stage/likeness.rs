@@ -2,10 +2,10 @@
 //! same behind.
 
 use super::{Sandbox, ip, on_a_host};
-use model::MacAddr;
-use plan::{LinkTag, Op, SeenLink};
-use std::path::Path;
-use trunkline_kernel::{Kernel, Place, fake::FakeKernel};
+use model::{MacAddr, NamespaceId};
+use plan::{Link, LinkKind, LinkTag, LinkTitle, Op, SeenLink, VethPeer};
+use std::path::{Path, PathBuf};
+use trunkline_kernel::{Kernel, Place, SandboxPath, fake::FakeKernel};
 
 /// Where a step's ops go.
 #[derive(Clone, Copy)]
@@ -29,6 +29,7 @@ pub fn compare(parent_kind: &str, steps: &[Step]) {
         }
         let sandboxes = [Sandbox::new(real), Sandbox::new(real)];
 
+        let reals = [sandboxes[0].path.clone(), sandboxes[1].path.clone()];
         let fake = FakeKernel::new();
         fake.add_physical("eth9");
         let fakes = [fake.add_namespace(Path::new("/a")), fake.add_namespace(Path::new("/b"))];
@@ -40,17 +41,35 @@ pub fn compare(parent_kind: &str, steps: &[Step]) {
                 Where::Host => (Place::Host, Place::Host),
                 Where::Sandbox(index) => (sandboxes[*index].place(), Place::Sandbox(fakes[*index].clone())),
             };
-            let outcome = |kernel: &dyn Kernel, place| {
-                let result = kernel.apply(place, LinkTag(*tag), ops);
+            let outcome = |kernel: &dyn Kernel, place, theirs: &[SandboxPath]| {
+                let ops: Vec<_> = ops.iter().map(|op| placed(op, theirs)).collect();
+                let result = kernel.apply(place, LinkTag(*tag), &ops);
                 result.map(|link| link.map(|link| link.name)).map_err(|error| {
                     println!("{number}: {error}");
                     (error.step(), error.errno())
                 })
             };
-            assert_eq!(outcome(&fake, &here), outcome(real, &there), "step {number}: {ops:?}");
+            assert_eq!(outcome(&fake, &here, &fakes), outcome(real, &there, &reals), "step {number}: {ops:?}");
             assert_eq!(look(&fake, &here, &asked), look(real, &there, &asked), "after step {number}: {ops:?}");
         }
     });
+}
+
+/// A veth's other end in the sandbox with the number that its path is.
+pub fn peer_in(sandbox: Option<usize>, title: &str, tag: u32) -> LinkKind {
+    let none = NamespaceId { device: 0, inode: 0, boot: String::new() };
+    let place = sandbox.map(|number| (PathBuf::from(number.to_string()), none));
+    LinkKind::Veth(Some(VethPeer { place, title: LinkTitle::Numbered(title.into()), tag: LinkTag(tag) }))
+}
+
+/// The op with the sandboxes of one of the kernels in the place of their numbers.
+fn placed(op: &Op, sandboxes: &[SandboxPath]) -> Op {
+    let mut op = op.clone();
+    if let Op::AddLink(Link { kind: LinkKind::Veth(Some(VethPeer { place: Some(place), .. })), .. }) = &mut op {
+        let number: usize = place.0.to_str().unwrap().parse().unwrap();
+        *place = (sandboxes[number].path.clone(), sandboxes[number].id.clone());
+    }
+    op
 }
 
 /// What can be compared of the links with a tag: indexes and random MACs cannot.
@@ -59,7 +78,7 @@ fn look(kernel: &dyn Kernel, place: &Place, asked: &[MacAddr]) -> Vec<SeenLink> 
     seen.retain(|link| link.info.group != 0);
     for link in &mut seen {
         let info = &mut link.info;
-        (info.index, info.lower) = (0, info.lower.map(|_| 0));
+        (info.index, info.lower, info.master) = (0, info.lower.map(|_| 0), info.master.map(|_| 0));
         info.mac = info.mac.filter(|mac| asked.contains(mac));
         link.addresses.sort();
         link.routes.sort();

@@ -3,10 +3,15 @@
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its part")]
 
 pub mod likeness;
+pub mod nat;
+pub mod overlay;
 
 use model::NamespaceId;
 use plan::{Link, LinkKind, LinkTag, LinkTitle, Op, Route};
-use rustix::thread::{UnshareFlags, gettid, unshare_unsafe};
+use rustix::{
+    mount::{MountPropagationFlags, mount_change},
+    thread::{UnshareFlags, gettid, unshare_unsafe},
+};
 use std::{
     path::PathBuf,
     process::Command,
@@ -21,6 +26,15 @@ use trunkline_kernel::{Kernel, Place, Rtnl, SandboxPath};
 fn unshare() {
     // SAFETY: a network namespace for this thread alone.
     unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.expect("a namespace of its own");
+}
+
+/// Gives the calling thread, and what it starts, mounts that nobody else sees.
+pub fn private_mounts() {
+    // SAFETY: a mount namespace for this thread alone; it implies a file system context of its own, and nothing here
+    // relies on a shared working directory.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNS) }.expect("a mount namespace");
+    let flags = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+    mount_change("/", flags).expect("private mounts");
 }
 
 /// Runs a test in a fresh namespace, which is the host's for `Rtnl`.
@@ -38,17 +52,25 @@ pub fn on_a_host(test: impl FnOnce(&Rtnl) + Send) {
 
 /// `ip ARGS` in the calling thread's namespace; its output.
 pub fn ip(arguments: &str) -> String {
-    let output = Command::new("ip").args(arguments.split_whitespace()).output().expect("iproute2");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "ip {arguments}: {said}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+    let (success, said) = run(&format!("ip {arguments}"));
+    assert!(success, "ip {arguments}: {said}");
+    said
+}
+
+/// A command in the calling thread's namespace: whether it succeeded, and what it said.
+pub fn run(command: &str) -> (bool, String) {
+    let mut words = command.split_whitespace();
+    let program = words.next().expect("a command");
+    let output = Command::new(program).args(words).output().unwrap_or_else(|error| panic!("{program}: {error}"));
+    let said = [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned()).concat();
+    (output.status.success(), said)
 }
 
 /// A namespace that lives until this is dropped.
 pub struct Sandbox {
     pub path: SandboxPath,
     orders: Option<Sender<String>>,
-    answers: Mutex<Receiver<String>>,
+    answers: Mutex<Receiver<(bool, String)>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -58,12 +80,12 @@ impl Sandbox {
         let (done, answers) = channel();
         let thread = thread::spawn(move || {
             unshare();
-            done.send(gettid().as_raw_nonzero().to_string()).unwrap();
+            done.send((true, gettid().as_raw_nonzero().to_string())).unwrap();
             for order in to_do {
-                done.send(ip(&order)).unwrap();
+                done.send(run(&order)).unwrap();
             }
         });
-        let path = PathBuf::from(format!("/proc/self/task/{}/ns/net", answers.recv().unwrap()));
+        let path = PathBuf::from(format!("/proc/self/task/{}/ns/net", answers.recv().unwrap().1));
         let id = kernel.namespace(&path).expect("a namespace");
         Self {
             path: SandboxPath { path, id },
@@ -83,8 +105,20 @@ impl Sandbox {
 
     /// `ip ARGS` within.
     pub fn ip(&self, arguments: &str) -> String {
-        self.orders.as_ref().unwrap().send(arguments.to_owned()).unwrap();
-        self.answers.lock().unwrap().recv().expect("the command failed")
+        self.must(&format!("ip {arguments}"))
+    }
+
+    /// A command within, which must succeed; its output.
+    pub fn must(&self, command: &str) -> String {
+        let (success, said) = self.run(command);
+        assert!(success, "{command}: {said}");
+        said
+    }
+
+    /// A command within: whether it succeeded, and what it said.
+    pub fn run(&self, command: &str) -> (bool, String) {
+        self.orders.as_ref().unwrap().send(command.to_owned()).unwrap();
+        self.answers.lock().unwrap().recv().expect("the command could not be run")
     }
 }
 
@@ -121,4 +155,24 @@ pub fn attachment(link: Link, address: &str, gateway: Option<&str>) -> Vec<Op> {
         Op::AddRoute(Route { destination: destination.parse().unwrap(), via: Some(via), source: None, metric: None })
     }));
     ops
+}
+
+/// A packet socket that hears one link of the calling thread's namespace.
+pub fn capture(link: u32) -> std::os::fd::OwnedFd {
+    use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+    let all = (libc::ETH_P_ALL as u16).to_be();
+    // SAFETY: plain system calls; the address is a struct of integers with its true length, and the
+    // descriptor that came back is nobody else's.
+    unsafe {
+        let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, i32::from(all));
+        assert!(socket >= 0);
+        let socket = OwnedFd::from_raw_fd(socket);
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = all;
+        address.sll_ifindex = link as i32;
+        let length = std::mem::size_of_val(&address) as u32;
+        assert_eq!(libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length), 0);
+        socket
+    }
 }
