@@ -1,20 +1,16 @@
 //! Endpoints: attaching and detaching.
 
+use crate::admission::{Wish, admit, claim, free_route_priority};
 use crate::engine::{entropy, now};
 use crate::intent::Intent;
-use crate::state::State;
+use crate::reservation::Reservation;
 use crate::target::place;
 use crate::{Engine, Error, records};
-use ipam::Family;
 use kernel::{Announcement, Place};
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
-use model::{
-    Attachment, Driver, Endpoint, EndpointId, EndpointInterface, LinkName, MacAddr, MacPolicy, MacvlanMode, Name,
-    NameKind, Network,
-};
+use model::{Attachment, Endpoint, EndpointId, Name, NameKind, Network};
 use plan::LinkInfo;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// macvlan refuses to come up beside a link with its MAC on the same parent, and ipvlan to take an address
@@ -26,50 +22,44 @@ const EXISTS: i32 = 17;
 const PATIENCE: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// An endpoint as asked for, read.
-#[derive(Debug, Default)]
-pub(crate) struct Wish {
-    name: Option<Name>,
-    ip: Option<Ipv4Addr>,
-    ip6: Option<Ipv6Addr>,
-    mac: Option<MacAddr>,
-    ifname: Option<LinkName>,
-}
-
-impl Wish {
-    fn read(spec: &EndpointSpec) -> Result<Self, Error> {
-        let syntax = |what, text: &String, expected| model::Error::Syntax { what, text: text.clone(), expected };
-        let ip = |text: &String| {
-            text.parse().map_err(|_| syntax("--ip", text, "an IPv4 address such as 192.168.1.20 expected"))
-        };
-        let ip6 = |text: &String| {
-            text.parse().map_err(|_| syntax("--ip6", text, "an IPv6 address such as fd00:1::20 expected"))
-        };
-        let name = (!spec.name.is_empty()).then(|| Name::new(NameKind::Endpoint, &spec.name));
-        Ok(Self {
-            name: name.transpose()?,
-            ip: spec.ip.as_ref().map(ip).transpose()?,
-            ip6: spec.ip6.as_ref().map(ip6).transpose()?,
-            mac: spec.mac_address.as_deref().map(str::parse).transpose()?,
-            ifname: spec.ifname.as_deref().map(str::parse).transpose()?,
-        })
-    }
-}
-
 /// The last rank tried for a default route in a sandbox where somebody else has some.
 const LAST_RANK: u32 = 8;
 
-/// An attach that failed, and was undone.
-struct Failed {
-    error: Error,
-    /// The rank to try next, if it was the default route's that was taken.
-    next_rank: Option<u32>,
+/// How often an attach that lost a race on a shared store is tried, and the pause before the next try.
+const TRIES: u32 = 32;
+const RACE: Duration = Duration::from_millis(5);
+
+/// What may help an attach that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Retry {
+    Nothing,
+    /// A default route of a later rank.
+    Rank(u32),
+    /// Another look at the address plan: another host was quicker.
+    Race,
 }
 
-impl<E: Into<Error>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self { error: error.into(), next_rank: None }
+struct Failed {
+    error: Error,
+    retry: Retry,
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self { error, retry: Retry::Nothing }
     }
+}
+
+/// An endpoint whose name and addresses are taken in memory.
+struct Reserved<'a> {
+    network: Network,
+    endpoint: Endpoint,
+    /// The network's record as it was seen on a shared store.
+    seen: Option<u64>,
+    /// The endpoint that its addresses come from, while the store is away.
+    held: Option<(Network, Endpoint)>,
+    /// Keeps the outbox from telling of that one meanwhile.
+    _kept: Option<Reservation<'a>>,
 }
 
 impl Engine {
@@ -90,11 +80,15 @@ impl Engine {
     }
 
     pub(crate) fn attach(&self, network: &str, spec: &EndpointSpec, at: Attachment) -> Result<Endpoint, Error> {
-        let mut rank = 0;
+        let (mut rank, mut tries) = (0, 0);
         loop {
             match self.attach_ranked(network, spec, at.clone(), rank) {
-                Err(Failed { next_rank: Some(next), .. }) if next <= LAST_RANK => rank = next,
-                done => return done.map_err(|failed| failed.error),
+                Err(Failed { retry: Retry::Rank(next), .. }) if next <= LAST_RANK => rank = next,
+                Err(Failed { retry: Retry::Race, .. }) if tries < TRIES => {
+                    tries += 1;
+                    std::thread::sleep(RACE * tries.min(10));
+                }
+                done => return done.map_err(|failed| self.in_words(network, failed.error)),
             }
         }
     }
@@ -102,23 +96,79 @@ impl Engine {
     /// Attaches with a default route of this rank or a later one.
     fn attach_ranked(&self, network: &str, spec: &EndpointSpec, at: Attachment, rank: u32) -> Result<Endpoint, Failed> {
         let wish = Wish::read(spec)?;
+        self.prepare(network)?;
         let id = EndpointId::from_entropy(entropy()?);
         let _mine = self.reservations.take([id.to_string()]);
-        let (network, endpoint) = self.reserve_endpoint(id, network, wish, at, rank)?;
-        match self.realise(&network, &endpoint) {
+        let fixed = wish.ip.is_some() || wish.ip6.is_some();
+        let reserved = self.reserve_endpoint(id, network, wish, at, rank)?;
+        let (network, endpoint) = (&reserved.network, &reserved.endpoint);
+        match self.realise(&reserved) {
             Ok(link) => {
-                self.attached(&network, &endpoint, link.as_ref());
-                Ok(endpoint)
+                self.attached(network, endpoint, link.as_ref());
+                Ok(reserved.endpoint)
             }
             Err(error) => {
-                if let Err(undo) = self.withdraw_endpoint(&network, &endpoint) {
+                if let Err(undo) = self.withdraw_failed(&reserved) {
                     tracing::error!(endpoint = %endpoint.name, error = %undo, "a failed attach is still to be undone");
                     return Err(error.into());
                 }
-                let next_rank = rank_is_taken(&network, &endpoint, &error).then(|| endpoint.route_priority + 1);
-                Err(Failed { error, next_rank })
+                if rank_is_taken(network, endpoint, &error) {
+                    return Err(Failed { error, retry: Retry::Rank(endpoint.route_priority + 1) });
+                }
+                Err(self.lost_race(network, endpoint, error, fixed))
             }
         }
+    }
+
+    /// What a network needs on this host before its first endpoint here.
+    fn prepare(&self, reference: &str) -> Result<(), Error> {
+        let network = self.state().network(reference)?.clone();
+        if plan::overlay::has_way_out(&network) {
+            self.settle_gateway()?;
+        }
+        self.ensure_parent(&network)
+    }
+
+    fn withdraw_failed(&self, reserved: &Reserved<'_>) -> Result<(), Error> {
+        let Some((network, held)) = &reserved.held else {
+            return self.withdraw_unclaimed(&reserved.network, &reserved.endpoint);
+        };
+        // Its addresses were another's before, and are held again.
+        self.remove_links_of(&reserved.network, &reserved.endpoint)?;
+        self.hold_again(network, held)?;
+        {
+            let mut state = self.state();
+            state.forget_link(&reserved.endpoint);
+            state.held.insert(held.id.clone(), (network.clone(), held.clone()));
+        }
+        self.drop_idle(&reserved.network)?;
+        self.runs.settle(&endpoint_intent(&reserved.network, &reserved.endpoint))
+    }
+
+    /// What a conflict on a shared store means: another host was quicker.
+    fn lost_race(&self, network: &Network, endpoint: &Endpoint, error: Error, fixed: bool) -> Failed {
+        let Some(key) = error.conflicting_key().filter(|_| self.is_shared()).map(str::to_owned) else {
+            return error.into();
+        };
+        if let Some((_, address)) = records::parse_claim(&key) {
+            let mut state = self.state();
+            // What the watch has told already is noted, or over.
+            if error.conflicting_revision().is_none_or(|found| found > state.seen) {
+                state.note_foreign(&key, &network.name, address);
+            }
+            drop(state);
+            if fixed {
+                return Error::Conflict(format!(
+                    "network {}: address {address} is in use on another host",
+                    network.name
+                ))
+                .into();
+            }
+        } else if key == records::endpoint_name_key(endpoint) {
+            let (name, network) = (&endpoint.name, &network.name);
+            return Error::Conflict(format!("endpoint with name {name} already exists in network {network}")).into();
+        }
+        Failed { error, retry: Retry::Race }
     }
 
     /// Decides on name, addresses and MAC, and takes them in the address plan.
@@ -129,7 +179,7 @@ impl Engine {
         wish: Wish,
         at: Attachment,
         rank: u32,
-    ) -> Result<(Network, Endpoint), Error> {
+    ) -> Result<Reserved<'_>, Error> {
         let random: [u8; 6] = entropy()?;
         let mut state = self.state();
         let network = state.network(reference)?.clone();
@@ -139,44 +189,125 @@ impl Engine {
             (None, None) => Name::new(NameKind::Endpoint, &format!("ep-{}", id.short()))?,
         };
         admit(&state, &network, &name, &wish, &at)?;
-        let ep_iface = claim(&mut state, &network, &wish, random)?;
+        let (ep_iface, held, kept) = match self.away() {
+            None => (claim(&mut state, &network, &wish, random)?, None, None),
+            Some(reason) => {
+                let found = crate::outbox::take_held(&mut state, &self.reservations, &network, &wish);
+                let (iface, held, kept) =
+                    found.ok_or_else(|| Error::Away { network: network.name.to_string(), reason })?;
+                (iface, Some(held), Some(kept))
+            }
+        };
+        let way_out = match plan::overlay::has_way_out(&network) {
+            true => crate::gateway::claim(&mut state, &network),
+            false => Ok(Vec::new()),
+        };
         let mut endpoint = Endpoint {
             schema: Endpoint::SCHEMA,
             id,
             name,
             network: network.id.clone(),
             ep_iface,
+            host: self.me.clone(),
+            locator: self.vtep(),
+            way_out: Vec::new(),
             attachment: at,
             ifname: wish.ifname,
             route_priority: 0,
             created: now(),
         };
+        match way_out {
+            Ok(addresses) => endpoint.way_out = addresses,
+            Err(error) => {
+                match held {
+                    Some(held) => drop(state.held.insert(held.1.id.clone(), held)),
+                    None => state.release_addresses(&network, &endpoint),
+                }
+                return Err(error);
+            }
+        }
         if plan::gives_default_route(&network, &endpoint) {
             endpoint.route_priority = free_route_priority(&state, &endpoint, rank);
         }
+        if let Some((_, gone)) = &held {
+            // In the same moment: one that left and is neither held nor succeeded would count as this host's still.
+            state.untold.insert(endpoint.id.clone(), gone.id.clone());
+        }
         state.add_endpoint(&endpoint);
         state.unsettled.insert(endpoint.id.to_string());
-        Ok((network, endpoint))
+        let seen = state.revisions.get(&network.id).copied();
+        Ok(Reserved { network, endpoint, seen, held, _kept: kept })
     }
 
-    /// Writes the intent, then the record and the kernel at the same time: the claim is already ours in
-    /// memory, so neither need wait for the other.
-    fn realise(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
+    /// Writes the intent, then the record and the kernel at the same time. Where this host alone decides, the claim is
+    /// ours in memory already, so neither need wait for the other; on a shared store only a bare link may come before
+    /// the claim, so that whoever loses it has sent nothing.
+    fn realise(&self, reserved: &Reserved<'_>) -> Result<Option<LinkInfo>, Error> {
+        let Reserved { network, endpoint, seen, held, .. } = reserved;
         let intent = endpoint_intent(network, endpoint);
         self.runs.write(&intent)?;
-        let pending = self.store.submit(records::put_endpoint(network, endpoint));
-        let link = self.make_link(network, endpoint);
-        if let Ok(Some(link)) = &link {
-            self.watch_and_announce(network, endpoint, link);
-        }
-        let committed = pending.wait();
-        let link = link?;
-        committed.map_err(Error::store("record endpoint", &endpoint.name))?;
+        let failed = || Error::store("record endpoint", &endpoint.name);
+        let link = match held {
+            Some(held) => {
+                // Before the link: after a crash the letter says who has the address.
+                self.take_over_held(held.clone(), endpoint)?;
+                let link = self.make_links(network, endpoint, || Ok(()))?;
+                self.introduce(network, endpoint, link.as_ref());
+                link
+            }
+            None if self.is_shared() => {
+                let viewed = self.view_own(endpoint);
+                let pending = self.store.submit(records::put_endpoint(network, endpoint, *seen));
+                let claimed = || {
+                    let committed = pending.wait();
+                    let committed = committed.inspect_err(|error| self.store_failed(error)).map_err(failed())?;
+                    self.state().committed.insert(endpoint.id.clone(), committed.revision);
+                    Ok(())
+                };
+                let link = self.make_links(network, endpoint, claimed)?;
+                viewed.wait().map_err(failed())?;
+                self.introduce(network, endpoint, link.as_ref());
+                link
+            }
+            None => {
+                let pending = self.store.submit(records::put_endpoint(network, endpoint, None));
+                let link = self.make_links(network, endpoint, || Ok(()));
+                if let Ok(link) = &link {
+                    self.introduce(network, endpoint, link.as_ref());
+                }
+                let committed = pending.wait();
+                let link = link?;
+                committed.map_err(failed())?;
+                link
+            }
+        };
         if network.settings.host_access {
             self.refresh_shim(network)?;
         }
         self.runs.settle(&intent)?;
         Ok(link)
+    }
+
+    fn introduce(&self, network: &Network, endpoint: &Endpoint, link: Option<&LinkInfo>) {
+        if let Some(link) = link {
+            self.watch_and_announce(network, endpoint, link);
+        }
+    }
+
+    /// Makes an endpoint's links; `claimed` returns when it may have its addresses.
+    fn make_links(
+        &self,
+        network: &Network,
+        endpoint: &Endpoint,
+        claimed: impl FnOnce() -> Result<(), Error>,
+    ) -> Result<Option<LinkInfo>, Error> {
+        if network.settings.driver.is_overlay() {
+            return self.make_overlay_links(network, endpoint, claimed);
+        }
+        if self.is_shared() {
+            claimed()?;
+        }
+        self.make_link(network, endpoint)
     }
 
     fn make_link(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
@@ -202,6 +333,7 @@ impl Engine {
             state.unsettled.remove(endpoint.id.as_str());
             state.links.extend(link.map(|l| (endpoint.id.clone(), l.name.clone())));
         }
+        self.tell_gossip(network, endpoint, "join");
         let addresses: Vec<_> = endpoint.ep_iface.addresses().map(|a| a.to_string()).collect();
         let attributes = [("network", network.name.to_string()), ("addresses", addresses.join(" "))];
         self.emit("endpoint", "connect", endpoint.id.as_str(), endpoint.name.as_str(), &attributes);
@@ -275,6 +407,7 @@ impl Engine {
             return Err(error);
         }
         self.withdraw_endpoint(&network, &endpoint)?;
+        self.tell_gossip(&network, &endpoint, "leave");
         let attributes = [("network", network.name.to_string())];
         self.emit("endpoint", "disconnect", id.as_str(), endpoint.name.as_str(), &attributes);
         Ok(())
@@ -285,48 +418,6 @@ pub(crate) fn endpoint_intent(network: &Network, endpoint: &Endpoint) -> Intent 
     Intent::Endpoint { network: Box::new(network.clone()), endpoint: Box::new(endpoint.clone()) }
 }
 
-/// Refuses an endpoint that its network can't have.
-fn admit(state: &State, network: &Network, name: &Name, wish: &Wish, at: &Attachment) -> Result<(), Error> {
-    let others = state.endpoints_of(&network.id);
-    let passthru = network.settings.driver == (Driver::Macvlan { mode: MacvlanMode::Passthru });
-    if let Some(other) = others.iter().find(|_| passthru) {
-        let (network, other) = (&network.name, &other.name);
-        return Err(Error::Conflict(format!(
-            "network {network} is passthru and endpoint {other} has its parent: disconnect that one first"
-        )));
-    }
-    if let Some(mac) = wish.mac {
-        if passthru {
-            return Err(Error::Invalid(
-                "macvlan passthru endpoints have their parent's MAC address: leave --mac-address out".into(),
-            ));
-        }
-        if matches!(network.settings.driver, Driver::Ipvlan { .. }) {
-            return Err(Error::Invalid(
-                "ipvlan interfaces do not support custom mac address assignment: leave --mac-address out".into(),
-            ));
-        }
-        if let Some(other) = others.iter().find(|e| e.ep_iface.mac == Some(mac)) {
-            return Err(Error::Conflict(format!(
-                "MAC address {mac} is in use by endpoint {} on network {}",
-                other.name, network.name
-            )));
-        }
-    }
-    if others.iter().any(|e| e.name == *name) {
-        return Err(Error::Conflict(format!("endpoint with name {name} already exists in network {}", network.name)));
-    }
-    if let Some(other) = others.iter().find(|e| e.attachment.namespace == at.namespace) {
-        return Err(Error::Conflict(format!(
-            "{} is connected to network {} already, as endpoint {}",
-            at.path.display(),
-            network.name,
-            other.name
-        )));
-    }
-    Ok(())
-}
-
 /// Whether the kernel refused a default route because one of its metric is there already: not ours, for ours
 /// are known, but that of an engine or of the sandbox's owner.
 fn rank_is_taken(network: &Network, endpoint: &Endpoint, error: &Error) -> bool {
@@ -335,57 +426,4 @@ fn rank_is_taken(network: &Network, endpoint: &Endpoint, error: &Error) -> bool 
     let refused = source.step().and_then(|step| ops.get(step));
     let default = matches!(refused, Some(plan::Op::AddRoute(route)) if route.destination.prefix_len() == 0);
     default && source.errno() == Some(EXISTS)
-}
-
-/// The lowest rank from `least` on that no default route of the endpoint's namespace has.
-fn free_route_priority(state: &State, endpoint: &Endpoint, least: u32) -> u32 {
-    let gives = |e: &&&Endpoint| state.networks.get(&e.network).is_some_and(|n| plan::gives_default_route(n, e));
-    let others = state.endpoints_in(&endpoint.attachment.namespace);
-    let taken: Vec<u32> = others.iter().filter(gives).map(|e| e.route_priority).collect();
-    (least..).find(|rank| !taken.contains(rank)).unwrap_or(u32::MAX)
-}
-
-/// Claims an address of each family that the network has; all or none.
-pub(crate) fn claim(
-    state: &mut State,
-    network: &Network,
-    wish: &Wish,
-    random: [u8; 6],
-) -> Result<EndpointInterface, Error> {
-    let mut taken: Vec<IpAddr> = Vec::new();
-    let result = claim_each(state, network, wish, &mut taken);
-    if result.is_err() {
-        for address in taken {
-            // Just claimed by us under the same lock.
-            let _ = state.space.release(&network.name, address);
-        }
-    }
-    let (addr, addrv6) = result?;
-    let from_ipv4 = addr.filter(|_| network.settings.mac == MacPolicy::Ipv4).map(|a| MacAddr::from_ipv4(a.addr()));
-    let own_mac = || wish.mac.or(from_ipv4).unwrap_or_else(|| MacAddr::from_entropy(random));
-    let mac = match network.settings.driver {
-        Driver::Macvlan { mode: MacvlanMode::Passthru } | Driver::Ipvlan { .. } => None,
-        Driver::Macvlan { .. } => Some(own_mac()),
-    };
-    Ok(EndpointInterface { addr, addrv6, mac })
-}
-
-type Addresses = (Option<ipnet::Ipv4Net>, Option<ipnet::Ipv6Net>);
-
-fn claim_each(state: &mut State, network: &Network, wish: &Wish, taken: &mut Vec<IpAddr>) -> Result<Addresses, Error> {
-    let mut take = |explicit: Option<IpAddr>, family: Family, wanted: bool| -> Result<_, Error> {
-        let claimed = match explicit {
-            Some(address) => state.space.claim(&network.name, address),
-            None if wanted => state.space.claim_dynamic(&network.name, family),
-            None => return Ok(None),
-        };
-        let claimed = claimed.map_err(Error::ipam(&network.name))?;
-        taken.push(claimed.address);
-        Ok(Some(claimed.cidr()))
-    };
-    let v4 = take(wish.ip.map(IpAddr::V4), Family::V4, network.ipv4())?;
-    let v6 = take(wish.ip6.map(IpAddr::V6), Family::V6, network.ipv6())?;
-    let v4 = v4.and_then(|n| if let ipnet::IpNet::V4(n) = n { Some(n) } else { None });
-    let v6 = v6.and_then(|n| if let ipnet::IpNet::V6(n) = n { Some(n) } else { None });
-    Ok((v4, v6))
 }

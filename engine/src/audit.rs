@@ -2,13 +2,13 @@
 
 use crate::intent::Intent;
 use crate::target::place;
-use crate::{Engine, Error, records};
+use crate::{Engine, Error};
 use kernel::Place;
 use model::view::Finding;
 use model::{Endpoint, SandboxStatus};
 use std::collections::BTreeSet;
 
-fn finding(object: &str, name: impl ToString, problem: impl ToString) -> Finding {
+pub(crate) fn finding(object: &str, name: impl ToString, problem: impl ToString) -> Finding {
     Finding { object: object.into(), name: name.to_string(), problem: problem.to_string() }
 }
 
@@ -21,7 +21,9 @@ impl Engine {
         }
         for network in self.settled_networks() {
             found.extend(self.parent_trouble(&network).map(|reason| finding("network", &network.name, reason)));
-            for endpoint in self.settled_endpoints(network.id.as_str()) {
+            let endpoints = self.settled_endpoints(network.id.as_str());
+            found.extend(self.check_overlay(&network, &endpoints)?);
+            for endpoint in endpoints {
                 match self.endpoint_drift(&network, &endpoint) {
                     Ok(None) => {}
                     Ok(Some(drift)) => found.push(finding("endpoint", &endpoint.name, changes(&drift.ops))),
@@ -29,6 +31,7 @@ impl Engine {
                 }
             }
         }
+        found.extend(self.check_strays()?);
         found.extend(self.check_claims()?);
         found.extend(self.unknown_links()?);
         found.extend(
@@ -45,33 +48,6 @@ impl Engine {
         mine.filter(|e| !state.unsettled.contains(e.id.as_str())).cloned().collect()
     }
 
-    /// Claims in the store without an owner, and owners without their claims.
-    fn check_claims(&self) -> Result<Vec<Finding>, Error> {
-        let stored: BTreeSet<String> = self.stored_claims()?.into_iter().collect();
-        let state = self.state();
-        let mut known = BTreeSet::new();
-        let mut unsettled = BTreeSet::new();
-        for network in state.networks.values() {
-            let shim = network.shim.iter().map(|a| (network.id.as_str(), records::claim_key(network, *a)));
-            let endpoints = state.endpoints_of(&network.id).into_iter().flat_map(|e| {
-                e.ep_iface
-                    .addresses()
-                    .map(|a| (e.id.as_str(), records::claim_key(network, a.addr())))
-                    .collect::<Vec<_>>()
-            });
-            for (owner, key) in shim.chain(endpoints).collect::<Vec<_>>() {
-                let set = if state.unsettled.contains(owner) { &mut unsettled } else { &mut known };
-                set.insert(key);
-            }
-        }
-        let missing =
-            known.difference(&stored).map(|key| finding("claim", key, "an address in use has no claim in the store"));
-        let strays = stored.difference(&known).filter(|k| !unsettled.contains(*k));
-        let strays =
-            strays.map(|key| finding("claim", key, "nobody owns this claim: it is released at the next start"));
-        Ok(missing.chain(strays).collect())
-    }
-
     /// Links of the host that say they are ours but that no record knows. Told, never touched: an alias can
     /// be forged.
     fn unknown_links(&self) -> Result<Vec<Finding>, Error> {
@@ -79,6 +55,8 @@ impl Engine {
         let state = self.state();
         let mut tags: BTreeSet<u32> = state.provisioned.values().map(|p| p.group).collect();
         tags.extend(state.networks.values().map(|n| plan::shim_tag(n).0));
+        tags.insert(plan::overlay::GATEWAY_TAG.0);
+        tags.extend(state.endpoints.values().map(|e| plan::overlay::way_out_tag(e).0));
         let ours = |l: &&plan::LinkInfo| l.alias.as_deref().is_some_and(|a| a.starts_with("trunkline "));
         let unknown = links.iter().filter(ours).filter(|l| !tags.contains(&l.group));
         Ok(unknown
@@ -100,14 +78,14 @@ impl Engine {
     /// Takes away what nobody owns any more: endpoints of sandboxes that are gone, and what unfinished
     /// operations left. With `dry_run` only tells.
     pub fn gc(&self, dry_run: bool) -> Result<Vec<Finding>, Error> {
-        let mut done = Vec::new();
-        for intent in self.stale_intents()? {
-            done.push(finding("intent", intent_name(&intent), "an unfinished operation is undone"));
-            if !dry_run {
-                let _mine = self.reservations.take([intent_key(&intent)]);
-                self.settle(&intent)?;
-            }
-        }
+        let stale = self.stale_intents()?;
+        let mut done: Vec<Finding> =
+            stale.iter().map(|i| finding("intent", intent_name(i), "an unfinished operation is undone")).collect();
+        // One that can't be settled yet must not keep the others.
+        let settled = if dry_run { Ok(()) } else { self.settle_all(&stale) };
+        done.extend(self.collect_parents(dry_run)?);
+        done.extend(self.collect_strays(dry_run)?);
+        done.extend(self.collect_orphans(dry_run)?);
         let running: Vec<_> = {
             let state = self.state();
             state.sandboxes.values().filter(|s| s.status == SandboxStatus::Running).cloned().collect()
@@ -127,7 +105,58 @@ impl Engine {
                 self.detach(&endpoint.id)?;
             }
         }
-        Ok(done)
+        settled.map(|()| done)
+    }
+
+    /// Undoes what unfinished operations left.
+    pub(crate) fn settle_stale(&self) -> Result<(), Error> {
+        self.settle_all(&self.stale_intents()?)
+    }
+
+    /// All that can be settled; the first error.
+    fn settle_all(&self, intents: &[Intent]) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for intent in intents {
+            let _mine = self.reservations.take([intent_key(intent)]);
+            // Its operation may have ended in peace since.
+            if self.runs.is_open(intent) {
+                outcome = outcome.and(self.settle(intent));
+            }
+        }
+        outcome
+    }
+
+    pub(crate) fn gc_parents(&self) -> Result<(), Error> {
+        self.collect_parents(false).map(drop)
+    }
+
+    /// Provisioned parents that no network stands on: where the store is shared they are recorded apart from it, and
+    /// what comes between leaves one.
+    fn collect_parents(&self, dry_run: bool) -> Result<Vec<Finding>, Error> {
+        let mut done = Vec::new();
+        if self.state().loading {
+            return Ok(done);
+        }
+        loop {
+            let unneeded = {
+                let state = self.state();
+                let needed = |name: &model::LinkName| {
+                    state.networks.values().any(|n| n.parent.as_ref() == Some(name))
+                        || state.provisioned.values().any(|upper| upper.lower() == Some(name))
+                };
+                let mut idle = state.provisioned.values().filter(|p| !needed(&p.name));
+                idle.find_map(|p| Some((p.clone(), self.reservations.try_take(format!("parent {}", p.name))?)))
+            };
+            let Some((link, _mine)) = unneeded else { return Ok(done) };
+            if self.state().networks.values().any(|n| n.parent.as_ref() == Some(&link.name)) {
+                continue;
+            }
+            done.push(finding("link", &link.name, "no network stands on this provisioned parent: removed"));
+            if dry_run {
+                return Ok(done);
+            }
+            self.remove_parents(std::slice::from_ref(&link))?;
+        }
     }
 
     /// What the watch does now and then: settle, collect, mend.
@@ -135,15 +164,17 @@ impl Engine {
         if let Err(error) = self.gc(false) {
             tracing::warn!(%error, "the audit could not take everything away that nobody owns");
         }
+        self.age_peers();
         self.reconcile_all();
     }
 }
 
-fn changes(ops: &[plan::Op]) -> String {
+pub(crate) fn changes(ops: &[plan::Op]) -> String {
     let word = |op: &plan::Op| match op {
         plan::Op::AddLink(_) => "the link is missing".to_owned(),
         plan::Op::SetSysctl(s) => format!("{} is not {}", s.key, s.value),
         plan::Op::SetMtu(mtu) => format!("MTU is not {mtu}"),
+        plan::Op::SetMaster(bridge) => format!("it is no port of {bridge}"),
         plan::Op::SetUp { .. } => "it is down or its alias is gone".into(),
         plan::Op::AddAddress { address, .. } => format!("address {address} is missing"),
         plan::Op::DelAddress(address) => format!("address {address} is too many"),

@@ -1,18 +1,25 @@
 //! The engine itself: its parts, and how they start and stop.
 
 use crate::events::EventLog;
+use crate::gossip::Gossip;
+use crate::hosts::{self, HostConfig};
 use crate::intent::RunDir;
+use crate::lookup::{self, Lookups};
+use crate::metrics::Counts;
+use crate::overlay::Seats;
+use crate::peers::Resolved;
 use crate::reservation::Reservations;
+use crate::shared::{self, Shared};
 use crate::state::State;
 use crate::{Error, records, watch};
 use kernel::Kernel;
 use model::view::Event;
-use model::{NamespaceId, Timestamp};
+use model::{HostId, NamespaceId, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Receiver;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
@@ -24,6 +31,14 @@ pub struct EngineConfig {
     pub run_dir: PathBuf,
     /// What the store is, for `status`.
     pub store_name: String,
+    /// The store that this host shares with others; none: all is in its own.
+    pub shared: Option<Arc<dyn Store>>,
+    /// This host as the others know it.
+    pub host: HostConfig,
+    /// How long the others wait for a sign of life of this host.
+    pub lease_ttl: Duration,
+    /// How long a peer of a lazy overlay stays without having been asked for.
+    pub idle_peers: Duration,
     /// How often everything is compared with the kernel, besides what its notifications tell.
     pub audit_every: Duration,
 }
@@ -31,14 +46,39 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// The usual intervals, and this run directory.
     pub fn new(run_dir: impl Into<PathBuf>) -> Self {
-        Self { run_dir: run_dir.into(), store_name: "redb".into(), audit_every: Duration::from_secs(60) }
+        Self {
+            run_dir: run_dir.into(),
+            store_name: "redb".into(),
+            shared: None,
+            host: HostConfig { name: "localhost".into(), vtep: None, gossip: None },
+            lease_ttl: Duration::from_secs(15),
+            idle_peers: Duration::from_secs(300),
+            audit_every: Duration::from_secs(60),
+        }
     }
 }
 
 /// Networks, endpoints and sandboxes of one host.
 pub struct Engine {
     pub(crate) kernel: Arc<dyn Kernel>,
+    /// What the hosts of a cluster share; without a cluster the same as `local`.
     pub(crate) store: Arc<dyn Store>,
+    /// This host's own: sandboxes, provisioned parents, the outbox, the last view of the shared store.
+    pub(crate) local: Arc<dyn Store>,
+    pub(crate) shared: Option<Shared>,
+    pub(crate) me: HostId,
+    pub(crate) here: HostConfig,
+    pub(crate) lease_ttl: Duration,
+    pub(crate) idle_peers: Duration,
+    pub(crate) seats: Mutex<Seats>,
+    pub(crate) resolved: Mutex<Resolved>,
+    pub(crate) lookups: Arc<Lookups>,
+    /// Held while overlays' tables are decided on and programmed: two threads must not program them in another order
+    /// than they decided. Taken before the state's lock.
+    programming: Mutex<()>,
+    pub(crate) gossip: OnceLock<Box<dyn Gossip>>,
+    pub(crate) gateway_stands: AtomicBool,
+    pub(crate) counts: Counts,
     pub(crate) runs: RunDir,
     pub(crate) reservations: Reservations,
     pub(crate) host: NamespaceId,
@@ -46,13 +86,13 @@ pub struct Engine {
     events: EventLog,
     state: Mutex<State>,
     stopping: AtomicBool,
-    watcher: Mutex<Option<JoinHandle<()>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Engine {
     /// Reads the store, settles what a crash cut short, makes the kernel follow, and begins to watch it.
     /// Running traffic is not touched: what is as declared is left alone.
-    pub fn open(config: EngineConfig, kernel: Arc<dyn Kernel>, store: Arc<dyn Store>) -> Result<Arc<Self>, Error> {
+    pub fn open(config: EngineConfig, kernel: Arc<dyn Kernel>, local: Arc<dyn Store>) -> Result<Arc<Self>, Error> {
         let host = kernel
             .namespace(Path::new("/proc/thread-self/ns/net"))
             .map_err(Error::kernel("look at", "the host's namespace"))?;
@@ -62,32 +102,61 @@ impl Engine {
             events: EventLog::default(),
             state: Mutex::default(),
             stopping: AtomicBool::new(false),
-            watcher: Mutex::default(),
+            threads: Mutex::default(),
             store_name: config.store_name,
+            me: hosts::identity(local.as_ref())?,
+            here: config.host,
+            lease_ttl: config.lease_ttl,
+            idle_peers: config.idle_peers,
+            seats: Mutex::default(),
+            resolved: Mutex::default(),
+            lookups: Arc::default(),
+            programming: Mutex::default(),
+            gossip: OnceLock::new(),
+            gateway_stands: AtomicBool::new(false),
+            counts: Counts::default(),
+            shared: config.shared.is_some().then(Shared::new),
+            store: config.shared.unwrap_or_else(|| Arc::clone(&local)),
+            local,
             host,
             kernel,
-            store,
         });
+        engine.state().here = Some((engine.me.clone(), engine.here.name.clone()));
         // Before anything is looked at: what changes meanwhile is heard afterwards.
         let heard = engine.kernel.events().map_err(Error::kernel("watch", "the host's links"))?;
         engine.recover()?;
-        let watcher = watch::start(&engine, heard, config.audit_every)?;
-        *engine.watcher.lock().unwrap_or_else(PoisonError::into_inner) = Some(watcher);
+        let mut threads = vec![watch::start(&engine, heard, config.audit_every)?];
+        if engine.is_shared() {
+            threads.push(shared::start(&engine)?);
+            threads.push(hosts::start(&engine)?);
+            threads.push(hosts::start_judge(&engine)?);
+            threads.extend(lookup::start(&engine)?);
+        }
+        *engine.threads.lock().unwrap_or_else(PoisonError::into_inner) = threads;
         Ok(engine)
     }
 
     /// Ends the watch and the subscriptions. What is declared stays as it is in the kernel.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.lookups.close();
         self.events.close();
-        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if watcher.is_some_and(|w| w.join().is_err()) {
-            tracing::error!("the watcher of the kernel had panicked");
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let name = thread.thread().name().unwrap_or_default().to_owned();
+            if thread.join().is_err() {
+                tracing::error!(name, "a thread of the engine had panicked");
+            }
         }
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// The right to program overlays' tables.
+    pub(crate) fn programming(&self) -> MutexGuard<'_, ()> {
+        self.programming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state, for a moment: no call to the kernel or the store while it is held.
@@ -97,6 +166,16 @@ impl Engine {
 
     pub(crate) fn commit(&self, operation: &'static str, object: impl ToString, txn: store::Txn) -> Result<(), Error> {
         self.store.commit(txn).map(drop).map_err(Error::store(operation, object))
+    }
+
+    /// The same in this host's own store.
+    pub(crate) fn commit_local(
+        &self,
+        operation: &'static str,
+        object: impl ToString,
+        txn: store::Txn,
+    ) -> Result<(), Error> {
+        self.local.commit(txn).map(drop).map_err(Error::store(operation, object))
     }
 
     /// The events kept that happened at `since` or later.

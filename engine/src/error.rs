@@ -94,6 +94,24 @@ pub enum Error {
         /// As asked for.
         name: String,
     },
+    /// The shared store is away, and this host holds no address of its own to give.
+    #[error(
+        "network {network}: the store is away ({reason}), and this host holds no free address there: try again when the store is back"
+    )]
+    Away {
+        /// The network.
+        network: String,
+        /// The store's last error.
+        reason: String,
+    },
+    /// The shared store is away, and only it can release what a host held.
+    #[error("remove host {host}: the store is away ({reason}): try again when it is back")]
+    AwayHost {
+        /// The host.
+        host: String,
+        /// The store's last error.
+        reason: String,
+    },
     /// It does not go with what is there.
     #[error("{0}")]
     Conflict(String),
@@ -117,11 +135,33 @@ impl Error {
                 ipam::Error::Exhausted { .. } | ipam::Error::DefaultsExhausted => Kind::Conflict,
                 _ => Kind::Invalid,
             },
-            Self::Kernel { .. } => Kind::Unavailable,
+            Self::Kernel { .. } | Self::Away { .. } | Self::AwayHost { .. } => Kind::Unavailable,
             Self::Store { source, .. } if source.is_conflict() => Kind::Conflict,
             Self::Store { .. } => Kind::Unavailable,
             Self::Record { .. } | Self::RunDir { .. } => Kind::Internal,
             Self::NotFound { .. } => Kind::NotFound,
+        }
+    }
+
+    /// The key whose condition did not hold in the store, if that was the reason.
+    pub(crate) fn conflicting_key(&self) -> Option<&str> {
+        match self {
+            Self::Store { source, .. } => match source.as_ref() {
+                store::Error::Conflict { condition, .. } => Some(condition.key()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The revision of the key that was there against the condition.
+    pub(crate) fn conflicting_revision(&self) -> Option<u64> {
+        match self {
+            Self::Store { source, .. } => match source.as_ref() {
+                store::Error::Conflict { found, .. } => *found,
+                _ => None,
+            },
+            _ => None,
         }
     }
 

@@ -49,6 +49,7 @@ impl Intent {
 /// The run directory: `intents/` and `exit/`.
 #[derive(Debug)]
 pub(crate) struct RunDir {
+    root: PathBuf,
     intents: PathBuf,
     exits: PathBuf,
 }
@@ -56,11 +57,16 @@ pub(crate) struct RunDir {
 impl RunDir {
     /// Opens the run directory, making what is missing.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
-        let dir = Self { intents: path.join("intents"), exits: path.join("exit") };
+        let dir = Self { root: path.to_owned(), intents: path.join("intents"), exits: path.join("exit") };
         for path in [&dir.intents, &dir.exits] {
             fs::create_dir_all(path).map_err(failed("create", path))?;
         }
         Ok(dir)
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.root
     }
 
     /// Writes an intent; not synced: a tmpfs goes with the kernel state that it describes.
@@ -68,6 +74,11 @@ impl RunDir {
         let path = self.intents.join(intent.file());
         let text = serde_json::to_vec(intent).unwrap_or_default();
         fs::write(&path, text).map_err(failed("write", &path))
+    }
+
+    /// Whether an intent is there still.
+    pub(crate) fn is_open(&self, intent: &Intent) -> bool {
+        self.intents.join(intent.file()).exists()
     }
 
     /// Removes an intent: the operation is complete, or nothing of it is left.

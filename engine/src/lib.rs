@@ -7,19 +7,34 @@
 
 #![forbid(unsafe_code)]
 
+mod admission;
+mod assert;
 mod attach;
 mod audit;
+mod check;
+mod draft;
 mod engine;
 mod error;
 mod events;
+mod export;
+mod gateway;
+mod gossip;
+mod hosts;
 mod intent;
+mod lookup;
+mod metrics;
 mod network;
+mod outbox;
+mod overlay;
 mod parents;
+mod peers;
 mod reconcile;
 mod records;
 mod recover;
 mod reservation;
 mod sandbox;
+mod shared;
+mod shared_state;
 mod state;
 mod status;
 mod target;
@@ -29,3 +44,7 @@ mod withdraw;
 
 pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Kind};
+pub use export::is_shared_record;
+pub use gossip::{Gossip, PEER_LOOKUP};
+pub use hosts::HostConfig;
+pub use metrics::{Counters, Gauges};

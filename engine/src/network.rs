@@ -1,39 +1,69 @@
 //! Networks: making and removing.
 
-use crate::attach::{Wish, claim};
-use crate::engine::{entropy, now};
+use crate::admission::{Wish, claim};
+use crate::draft::{Draft, Looked, ParentFacts, settle_on, words};
+use crate::engine::entropy;
 use crate::intent::Intent;
 use crate::state::State;
 use crate::{Engine, Error, records};
-use ipam::Family;
-use ipnet::{IpNet, Ipv6Net};
+use ipnet::IpNet;
 use kernel::{Kernel, Place};
 use model::view::{DryRun, NetworkCreated, NetworkView};
-use model::{LinkName, Network, NetworkId, NetworkSpec, Parent, ProvisionedLink, Resolved, Subnet};
-use plan::parent::{self, HostLinks, Tenant};
+use model::{LinkName, Network, NetworkId, NetworkSpec, Parent, ProvisionedLink, Resolved};
+use plan::parent::{self, HostLinks};
 use plan::{LinkInfo, LinkPlan};
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv6Addr};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-/// A network about to be made.
-struct Draft {
-    network: Network,
-    /// The parents to make for it, the lowest first.
-    make: Vec<ProvisionedLink>,
-    warnings: Vec<String>,
-}
-
-/// What the host shows of the parent that was chosen.
-#[derive(Default)]
-struct ParentFacts {
-    addresses: Vec<IpNet>,
-    gateways: Vec<IpAddr>,
-}
+/// How often a creation that lost a race on a shared store is tried, and the pause before the next try.
+const TRIES: u32 = 64;
+const RACE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Makes a network, and the parent that it asks for.
     pub fn create_network(&self, spec: &NetworkSpec) -> Result<NetworkCreated, Error> {
+        let mut tries = 0;
+        loop {
+            match self.try_create(spec) {
+                Err(error) if tries < TRIES && self.lost_network_race(&error) => {
+                    tries += 1;
+                    std::thread::sleep(RACE);
+                    self.await_refused();
+                }
+                done => return done.map_err(|error| self.in_words(&spec.name, error)),
+            }
+        }
+    }
+
+    /// Waits for the network that was quicker: ours stood in its way here, and would again.
+    fn await_refused(&self) {
+        for _ in 0..TRIES {
+            if self.state().refused.is_empty() || self.is_stopping() {
+                return;
+            }
+            std::thread::sleep(RACE);
+        }
+    }
+
+    /// Whether another host was quicker with a subnet or a VNI: its network is known in a moment.
+    fn lost_network_race(&self, error: &Error) -> bool {
+        let raced = |key: &str| key == records::ADDRESS_SPACE || key.starts_with(records::VNIS);
+        self.is_shared() && error.conflicting_key().is_some_and(raced)
+    }
+
+    fn try_create(&self, spec: &NetworkSpec) -> Result<NetworkCreated, Error> {
         let resolved = spec.resolve()?;
+        if let Some(reason) = self.away() {
+            return Err(Error::Away { network: spec.name.clone(), reason });
+        }
+        if self.is_shared() && resolved.settings.host_access {
+            // Its address on the parent is in the network's record: one for all hosts would be several links' at once.
+            return Err(Error::Invalid(format!(
+                "network {}: host_access is for hosts with a store of their own: leave it out, or use --store redb:PATH",
+                spec.name
+            )));
+        }
         let id = NetworkId::from_entropy(entropy()?);
         let _mine = self.reservations.take(parent_keys(&resolved.parent).into_iter().chain([id.to_string()]));
         let draft = self.draft(id, spec, resolved, |state, draft| {
@@ -44,14 +74,24 @@ impl Engine {
             if let Err(undo) = self.withdraw_network(&draft.network, &draft.make) {
                 tracing::error!(network = %draft.network.name, error = %undo, "a failed creation is still to be undone");
             }
-            return Err(error);
+            return Err(self.name_is_taken(&draft.network, error));
         }
         let network = &draft.network;
         self.state().unsettled.remove(network.id.as_str());
         let attributes =
-            [("driver", network.settings.driver.kind().to_string()), ("parent", network.parent.to_string())];
+            [("driver", network.settings.driver.kind().to_string()), ("parent", words(network.parent.as_ref()))];
         self.emit("network", "create", network.id.as_str(), network.name.as_str(), &attributes);
         Ok(NetworkCreated { id: network.id.clone(), warnings: draft.warnings })
+    }
+
+    /// A conflict on the name, in words.
+    fn name_is_taken(&self, network: &Network, error: Error) -> Error {
+        match error.conflicting_key() {
+            Some(key) if key.starts_with("network-name/") => {
+                Error::Conflict(format!("network with name {} already exists", network.name))
+            }
+            _ => error,
+        }
     }
 
     /// What `create_network` would do.
@@ -63,7 +103,7 @@ impl Engine {
         let show = |plan: LinkPlan| plan::commands(&plan::delta(&plan, None), &plan.link, None);
         let mut commands: Vec<String> = draft.make.iter().map(plan::provisioned).flat_map(show).collect();
         commands.extend(self.shim_plan(&draft.network).into_iter().flat_map(show));
-        commands.extend(sample_endpoint(&mut rehearsal, &draft.network)?);
+        commands.extend(self.sample_endpoint(&mut rehearsal, &draft.network)?);
         Ok(DryRun { commands, warnings: draft.warnings })
     }
 
@@ -71,12 +111,13 @@ impl Engine {
     pub fn remove_network(&self, reference: &str) -> Result<NetworkView, Error> {
         let network = self.state().network(reference)?.clone();
         self.await_endpoints(&network);
-        let keys = self.chain_keys(&network.parent).into_iter().chain([network.id.to_string()]);
-        let _mine = self.reservations.take(keys);
+        let keys = network.parent.iter().flat_map(|parent| self.chain_keys(parent));
+        let _mine = self.reservations.take(keys.chain([network.id.to_string()]).collect::<Vec<_>>());
         let (view, network, parents) = {
             let mut state = self.state();
             let network = state.network(network.id.as_str())?.clone();
-            let endpoints: Vec<_> = state.endpoints_of(&network.id).iter().map(|e| e.name.to_string()).collect();
+            let everywhere = state.endpoints_of(&network.id).into_iter().chain(state.remote_on(&network.id));
+            let endpoints: Vec<_> = everywhere.map(|e| e.name.to_string()).collect();
             if !endpoints.is_empty() {
                 return Err(Error::Conflict(format!(
                     "network {} has active endpoints ({}): disconnect them first",
@@ -84,7 +125,7 @@ impl Engine {
                     endpoints.join(", ")
                 )));
             }
-            let view = crate::views::network(&state, &network);
+            let view = self.network_view(&state, &network);
             let mut parents = state.unneeded_parents(&network);
             parents.reverse();
             state.unsettled.insert(network.id.to_string());
@@ -95,14 +136,89 @@ impl Engine {
             self.state().unsettled.remove(network.id.as_str());
             return Err(error);
         }
+        if let Err(error) = self.close_network(&network) {
+            self.state().unsettled.remove(network.id.as_str());
+            self.runs.settle(&intent)?;
+            return Err(error);
+        }
         self.withdraw_network(&network, &parents)?;
         self.emit("network", "remove", network.id.as_str(), network.name.as_str(), &[]);
         Ok(view)
     }
 
+    /// On a shared store: keeps others from joining the network, and makes sure that nobody has.
+    fn close_network(&self, network: &Network) -> Result<(), Error> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        if let Some(reason) = self.away() {
+            return Err(Error::Away { network: network.name.to_string(), reason });
+        }
+        let failed = || {
+            let failed = Error::store("remove network", &network.name);
+            |error| {
+                self.store_failed(&error);
+                self.in_words(network.name.as_str(), failed(error))
+            }
+        };
+        let key = records::network_key(&network.id);
+        let Some(entry) = self.store.get(&key).map_err(failed())? else { return Ok(()) };
+        let marked = self.store.commit(records::mark_network(network, entry.revision)).map_err(failed())?;
+        let joined = self.store.list(&format!("{}{}/", records::ENDPOINTS, network.id)).map_err(failed())?.0;
+        if joined.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(records::unmark_network(network, marked.revision)).map_err(failed())?;
+        Err(Error::Conflict(format!("network {} has active endpoints ({})", network.name, joined.len())))
+    }
+
+    /// The parent of a network that another host made, provisioned here as it was there.
+    pub(crate) fn ensure_parent(&self, network: &Network) -> Result<(), Error> {
+        let Some(parent) = network.parent.as_ref().filter(|_| self.is_shared()) else { return Ok(()) };
+        let failed = || Error::kernel("look at parent", parent);
+        if self.state().provisioned.contains_key(parent) || self.kernel.host_link(parent).map_err(failed())?.is_some() {
+            return Ok(());
+        }
+        let spec = NetworkSpec {
+            name: network.name.to_string(),
+            driver: network.settings.driver.kind().to_string(),
+            options: network.options.clone(),
+            ..NetworkSpec::default()
+        };
+        let asked = spec.resolve()?.parent;
+        let _mine = self.reservations.take(parent_keys(&asked));
+        if self.state().provisioned.contains_key(parent) {
+            return Ok(());
+        }
+        let provisioned = self.state().provisioned.clone();
+        let host = HostNow { kernel: self.kernel.as_ref(), error: RefCell::default() };
+        let choice = parent::choose(&asked, network.settings.driver.kind(), &network.id, &host, &provisioned);
+        if let Some(error) = host.error.into_inner() {
+            return Err(failed()(error));
+        }
+        let make = choice?.make;
+        let txn = records::put_parents(store::Txn::new(), &make);
+        self.local.commit(txn).map_err(Error::store("record the parents of network", &network.name))?;
+        self.state().provisioned.extend(make.iter().map(|l| (l.name.clone(), l.clone())));
+        self.make_parents(network, &make).inspect_err(|_| {
+            // Nothing stands on them: the next attach begins anew.
+            if let Err(undo) = self.remove_parents(&make) {
+                tracing::error!(network = %network.name, error = %undo, "unfinished parents stay until gc");
+            }
+        })
+    }
+
+    fn make_parents(&self, network: &Network, make: &[ProvisionedLink]) -> Result<(), Error> {
+        for plan in make.iter().map(plan::provisioned) {
+            let made = self.kernel.apply(&Place::Host, plan.link.tag, &plan::delta(&plan, None));
+            made.map_err(Error::kernel("make the host's links for network", &network.name))?;
+        }
+        Ok(())
+    }
+
     /// Waits for the attaches and detaches that are under way on a network: an endpoint that nobody is shown
     /// any more must not keep its network from being removed.
-    fn await_endpoints(&self, network: &Network) {
+    pub(crate) fn await_endpoints(&self, network: &Network) {
         let under_way: Vec<String> = {
             let state = self.state();
             let ids = state.endpoints_of(&network.id).into_iter().map(|e| e.id.to_string());
@@ -115,7 +231,8 @@ impl Engine {
     pub fn prune_networks(&self) -> Result<Vec<String>, Error> {
         let idle: Vec<_> = {
             let state = self.state();
-            let idle = |n: &&Network| state.endpoints_of(&n.id).is_empty() && !state.unsettled.contains(n.id.as_str());
+            let empty = |n: &Network| state.endpoints_of(&n.id).is_empty() && state.remote_on(&n.id).is_empty();
+            let idle = |n: &&Network| empty(n) && !state.unsettled.contains(n.id.as_str());
             state.networks.values().filter(idle).map(|n| n.id.clone()).collect()
         };
         let mut removed = Vec::new();
@@ -154,16 +271,32 @@ impl Engine {
             return Err(Error::kernel("look for the parent of network", &spec.name)(error));
         }
         let choice = choice?;
-        let failed = || Error::kernel("look at parent", &choice.name);
-        let link = self.kernel.host_link(&choice.name).map_err(failed())?;
+        let facts = match &choice.name {
+            Some(name) => self.look_at_parent(name, &choice, resolved, &provisioned)?,
+            None => ParentFacts::default(),
+        };
+        let avoid = if resolved.default_ipv4 || resolved.default_ipv6 { self.host_prefixes()? } else { Vec::new() };
+        Ok(Looked { id, choice, facts, avoid, ula: entropy()? })
+    }
+
+    fn look_at_parent(
+        &self,
+        parent: &LinkName,
+        choice: &parent::ParentChoice,
+        resolved: &Resolved,
+        provisioned: &BTreeMap<LinkName, ProvisionedLink>,
+    ) -> Result<ParentFacts, Error> {
+        let driver = resolved.settings.driver;
+        let failed = || Error::kernel("look at parent", parent);
+        let link = self.kernel.host_link(parent).map_err(failed())?;
         let mut facts = ParentFacts::default();
         if let Some(link) = link.filter(|_| choice.make.is_empty()) {
-            if !provisioned.contains_key(&choice.name) {
+            if !provisioned.contains_key(parent) {
                 // Everything else would have to be described to us too: only for a link that has a master.
                 let others = link.master.map(|_| self.kernel.host_links().map_err(failed())).transpose()?;
                 let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
                 let uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
-                parent::carry(&link, driver, &uppers, master, &self.kernel.hardware(&choice.name))?;
+                parent::carry(&link, driver, &uppers, master, &self.kernel.hardware(parent))?;
             }
             if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > link.mtu) {
                 return Err(Error::Invalid(format!(
@@ -171,10 +304,12 @@ impl Engine {
                     link.mtu, link.name
                 )));
             }
-            facts = self.parent_facts(&link)?;
+            // An overlay's endpoints are not on its parent's LAN.
+            if !driver.is_overlay() {
+                facts = self.parent_facts(&link)?;
+            }
         }
-        let avoid = if resolved.default_ipv4 || resolved.default_ipv6 { self.host_prefixes()? } else { Vec::new() };
-        Ok(Looked { id, choice, facts, avoid, ula: entropy()? })
+        Ok(facts)
     }
 
     fn parent_facts(&self, link: &LinkInfo) -> Result<ParentFacts, Error> {
@@ -194,7 +329,7 @@ impl Engine {
         })
     }
 
-    fn host_prefixes(&self) -> Result<Vec<IpNet>, Error> {
+    pub(crate) fn host_prefixes(&self) -> Result<Vec<IpNet>, Error> {
         let failed = || Error::kernel("look at", "the host's prefixes");
         let routes = self.kernel.host_routes(None).map_err(failed())?;
         let addresses = self.kernel.host_addresses(None).map_err(failed())?;
@@ -205,26 +340,72 @@ impl Engine {
     fn realise_network(&self, draft: &Draft) -> Result<(), Error> {
         let intent = Intent::Network { network: Box::new(draft.network.clone()), parents: draft.make.clone() };
         self.runs.write(&intent)?;
-        let pending = self.store.submit(records::put_network(&draft.network, &draft.make));
+        let failed = || Error::store("record network", &draft.network.name);
+        let pending = match self.is_shared() {
+            false => self.store.submit(records::put_parents(records::put_network(&draft.network, None), &draft.make)),
+            true => {
+                if !draft.make.is_empty() {
+                    self.local.commit(records::put_parents(store::Txn::new(), &draft.make)).map_err(failed())?;
+                }
+                self.store.submit(records::put_network(&draft.network, Some(draft.space)))
+            }
+        };
         let made = self.make_host_links(draft);
         let committed = pending.wait();
+        if let Err(error) = &committed {
+            self.store_failed(error);
+        }
         made?;
-        committed.map_err(Error::store("record network", &draft.network.name))?;
+        let revision = committed.map_err(failed())?.revision;
+        if self.is_shared() {
+            // Before the network is settled: a list of the store that is older than this does not count.
+            let mut state = self.state();
+            let known = state.revisions.entry(draft.network.id.clone()).or_insert(revision);
+            *known = revision.max(*known);
+        }
         self.runs.settle(&intent)
     }
 
     fn make_host_links(&self, draft: &Draft) -> Result<(), Error> {
-        let plans = draft.make.iter().map(plan::provisioned).chain(self.shim_plan(&draft.network));
-        for plan in plans {
-            let ops = plan::delta(&plan, None);
-            let made = self.kernel.apply(&Place::Host, plan.link.tag, &ops);
+        self.make_parents(&draft.network, &draft.make)?;
+        if let Some(plan) = self.shim_plan(&draft.network) {
+            let made = self.kernel.apply(&Place::Host, plan.link.tag, &plan::delta(&plan, None));
             made.map_err(Error::kernel("make the host's links for network", &draft.network.name))?;
         }
         Ok(())
     }
 
+    /// What the network's first endpoint would be, in a sandbox of that name.
+    fn sample_endpoint(&self, rehearsal: &mut State, network: &Network) -> Result<Vec<String>, Error> {
+        const SANDBOX: &str = "SANDBOX";
+        let ep_iface = claim(rehearsal, network, &Wish::default(), entropy()?)?;
+        let namespace = model::NamespaceId { device: 0, inode: 0, boot: String::new() };
+        let endpoint = model::Endpoint {
+            schema: model::Endpoint::SCHEMA,
+            id: model::EndpointId::from_entropy(entropy()?),
+            name: network.name.clone(),
+            network: network.id.clone(),
+            ep_iface,
+            host: self.me.clone(),
+            locator: self.vtep(),
+            way_out: Vec::new(),
+            attachment: model::Attachment { path: SANDBOX.into(), namespace, process: None, sandbox: None },
+            ifname: None,
+            route_priority: 0,
+            created: network.created,
+        };
+        let mut commands = vec![format!("# then for each endpoint, here the first, in namespace {SANDBOX}:")];
+        if network.settings.driver.is_overlay() {
+            commands = self.sample_overlay(network, &endpoint, SANDBOX)?;
+        } else {
+            let plan = plan::endpoint(network, &endpoint);
+            commands.extend(plan::commands(&plan::delta(&plan, None), &plan.link, Some(SANDBOX)));
+        }
+        Ok(commands)
+    }
+
     /// The keys under which a parent and the provisioned links below it are reserved.
-    fn chain_keys(&self, parent: &LinkName) -> Vec<String> {
+    pub(crate) fn chain_keys(&self, parent: &LinkName) -> Vec<String> {
         let state = self.state();
         let mut keys = vec![format!("parent {parent}")];
         let mut next = state.provisioned.get(parent);
@@ -234,119 +415,6 @@ impl Engine {
         }
         keys
     }
-}
-
-/// What was seen before the state was locked.
-struct Looked {
-    id: NetworkId,
-    choice: parent::ParentChoice,
-    facts: ParentFacts,
-    avoid: Vec<IpNet>,
-    ula: [u8; 5],
-}
-
-/// Decides on name, sharing and subnets, and takes them in `state`. On an error nothing is taken.
-fn settle_on(state: &mut State, looked: Looked, resolved: Resolved, spec: &NetworkSpec) -> Result<Draft, Error> {
-    let Resolved { name, settings, mut subnets, mut warnings, default_ipv4, default_ipv6, .. } = resolved;
-    if state.names.contains_key(name.as_str()) {
-        return Err(Error::Conflict(format!("network with name {name} already exists")));
-    }
-    let on_parent = state.networks.values().filter(|n| n.parent == looked.choice.name);
-    let tenant = |n: &Network| Tenant { network: n.name.to_string(), driver: n.settings.driver };
-    parent::share(&looked.choice.name, settings.driver, &on_parent.map(tenant).collect::<Vec<_>>())?;
-    if default_ipv4 {
-        subnets.insert(0, Subnet::bare(state.space.next_default_v4(&looked.avoid).map_err(Error::ipam(&name))?));
-    }
-    if default_ipv6 {
-        let ula = ula_prefix(looked.ula);
-        subnets.push(Subnet::bare(state.space.next_default_v6(ula, &looked.avoid).map_err(Error::ipam(&name))?));
-    }
-    let takes_gateway = !settings.driver.is_routed() && !settings.internal;
-    adopt(&looked, takes_gateway, &mut subnets, &mut warnings);
-    let mut network = Network {
-        schema: Network::SCHEMA,
-        id: looked.id,
-        name,
-        parent: looked.choice.name,
-        settings,
-        subnets,
-        labels: spec.labels.clone(),
-        options: spec.options.clone(),
-        shim: Vec::new(),
-        created: now(),
-    };
-    state.add_network(&network)?;
-    if network.settings.host_access {
-        if let Err(error) = claim_shim(state, &mut network) {
-            state.forget_network(&network);
-            return Err(error);
-        }
-        state.networks.insert(network.id.clone(), network.clone());
-    }
-    Ok(Draft { network, make: looked.choice.make, warnings })
-}
-
-/// Takes over what the parent itself has in the subnets: its gateway, and its own addresses, which no
-/// endpoint may have.
-fn adopt(looked: &Looked, takes_gateway: bool, subnets: &mut [Subnet], warnings: &mut Vec<String>) {
-    let parent = &looked.choice.name;
-    for subnet in subnets {
-        let here = |a: &&IpAddr| subnet.prefix.contains(*a);
-        let unset = takes_gateway && subnet.gateway.is_none();
-        if let Some(gateway) = looked.facts.gateways.iter().find(here).copied().filter(|_| unset) {
-            warnings.push(format!("gateway {gateway} is taken from {parent}'s own default route"));
-            subnet.gateway = Some(gateway);
-        }
-        let addresses: Vec<IpAddr> = looked.facts.addresses.iter().map(IpNet::addr).collect();
-        for (n, address) in addresses.iter().filter(|a| subnet.prefix.contains(*a)).enumerate() {
-            if subnet.gateway != Some(*address) && !subnet.aux.values().any(|a| a == address) {
-                warnings.push(format!("{address} is {parent}'s own address and is given to no endpoint"));
-                let name = if n == 0 { parent.to_string() } else { format!("{parent}-{n}") };
-                subnet.aux.insert(name, *address);
-            }
-        }
-    }
-}
-
-fn claim_shim(state: &mut State, network: &mut Network) -> Result<(), Error> {
-    for (family, wanted) in [(Family::V4, network.ipv4()), (Family::V6, network.ipv6())] {
-        if wanted {
-            let claimed = state.space.claim_dynamic(&network.name, family).map_err(Error::ipam(&network.name))?;
-            network.shim.push(claimed.address);
-        }
-    }
-    Ok(())
-}
-
-/// A /48 of fd00::/8 with forty random bits (RFC 4193 section 3.2).
-fn ula_prefix(random: [u8; 5]) -> Ipv6Net {
-    let [a, b, c, d, e] = random.map(u16::from);
-    let address = Ipv6Addr::new(0xfd00 | a, b << 8 | c, d << 8 | e, 0, 0, 0, 0, 0);
-    Ipv6Net::new_assert(address, 48)
-}
-
-/// What the network's first endpoint would be, in a sandbox of that name.
-fn sample_endpoint(rehearsal: &mut State, network: &Network) -> Result<Vec<String>, Error> {
-    const SANDBOX: &str = "SANDBOX";
-    let ep_iface = claim(rehearsal, network, &Wish::default(), entropy()?)?;
-    let namespace = model::NamespaceId { device: 0, inode: 0, boot: String::new() };
-    let endpoint = model::Endpoint {
-        schema: model::Endpoint::SCHEMA,
-        id: model::EndpointId::from_entropy(entropy()?),
-        name: network.name.clone(),
-        network: network.id.clone(),
-        ep_iface,
-        attachment: model::Attachment { path: SANDBOX.into(), namespace, process: None, sandbox: None },
-        ifname: None,
-        route_priority: 0,
-        created: network.created,
-    };
-    let plan = plan::endpoint(network, &endpoint);
-    let commands = plan::commands(&plan::delta(&plan, None), &plan.link, Some(SANDBOX));
-    Ok([format!("# then for each endpoint, here the first, in namespace {SANDBOX}:")]
-        .into_iter()
-        .chain(commands)
-        .collect())
 }
 
 /// The keys under which the links that a request may make are reserved. Not the link below them, which

@@ -37,8 +37,10 @@ impl Engine {
         }
         let state = self.state();
         let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-        let mut networks: Vec<String> =
-            settled.filter(|n| n.parent.as_str() == link.name).map(|n| n.name.to_string()).collect();
+        let mut networks: Vec<String> = settled
+            .filter(|n| n.parent.as_ref().is_some_and(|p| p.as_str() == link.name))
+            .map(|n| n.name.to_string())
+            .collect();
         networks.sort();
         ParentView {
             name: link.name.clone(),
@@ -66,6 +68,9 @@ fn kind_word(kind: &SeenKind) -> String {
         SeenKind::Ipvlan(..) => "ipvlan".into(),
         SeenKind::Vlan(tag) => format!("vlan {}", tag.id),
         SeenKind::Dummy => "dummy".into(),
+        SeenKind::Bridge => "bridge".into(),
+        SeenKind::Vxlan(_) => "vxlan".into(),
+        SeenKind::Veth => "veth".into(),
         SeenKind::Other(kind) => kind.clone(),
     }
 }

@@ -26,6 +26,8 @@ impl Engine {
     /// Everything: the host's links, then the networks' health, then the endpoints.
     pub(crate) fn reconcile_all(&self) {
         self.reconcile_host();
+        self.reconcile_gateway();
+        self.drop_stray_seats();
         let networks: Vec<Network> = self.settled_networks();
         for network in networks {
             self.reconcile_network(&network);
@@ -86,7 +88,7 @@ impl Engine {
 
     /// One network: its parents and shim, its health, its endpoints.
     pub(crate) fn reconcile_network(&self, network: &Network) {
-        let reason = self.parent_trouble(network);
+        let reason = self.network_trouble(network);
         let news = self.state().set_health(network.id.as_str(), reason.clone());
         if news {
             let action = if reason.is_some() { "degraded" } else { "ready" };
@@ -103,9 +105,22 @@ impl Engine {
         }
     }
 
+    /// What is wrong with a network, after its overlay's namespace was mended.
+    fn network_trouble(&self, network: &Network) -> Option<String> {
+        let trouble = self.parent_trouble(network);
+        if trouble.is_some() || !network.settings.driver.is_overlay() {
+            return trouble;
+        }
+        self.reconcile_overlay(network).err().map(|error| error.to_string())
+    }
+
     /// What keeps endpoints from attaching, if anything.
     pub(crate) fn parent_trouble(&self, network: &Network) -> Option<String> {
-        let parent = &network.parent;
+        let parent = network.parent.as_ref()?;
+        // A network of a shared store that this host has no endpoint of may have its parent elsewhere.
+        if self.is_shared() && self.state().endpoints_of(&network.id).is_empty() {
+            return None;
+        }
         match self.kernel.host_link(parent) {
             Ok(Some(link)) if link.up => None,
             Ok(Some(_)) => Some(format!("parent {parent} is down: ip link set {parent} up")),
@@ -120,12 +135,22 @@ impl Engine {
         network: &Network,
         endpoint: &Endpoint,
     ) -> Result<Option<Drift>, kernel::Error> {
-        let plan = plan::endpoint(network, endpoint);
+        let plan = self.endpoint_plan(network, endpoint);
         let seen = self.kernel.observe(&place(&endpoint.attachment), Some(&[plan.link.tag]))?;
         if let Some(link) = seen.first() {
             self.state().links.insert(endpoint.id.clone(), link.info.name.clone());
         }
         Ok(drifts(vec![plan], &seen).pop())
+    }
+
+    fn endpoint_plan(&self, network: &Network, endpoint: &Endpoint) -> LinkPlan {
+        match self.seat(&network.id).filter(|_| network.settings.driver.is_overlay()) {
+            Some(seat) => {
+                let at = (seat.namespace.path.clone(), seat.namespace.id.clone());
+                plan::overlay::endpoint(network, endpoint, Some(&at), seat.mtu)
+            }
+            None => plan::endpoint(network, endpoint),
+        }
     }
 
     /// One endpoint: mended in its sandbox, or released if that is gone.
@@ -145,7 +170,17 @@ impl Engine {
             }
             Err(error) => Some(error.to_string()),
         };
+        let reason = reason.or_else(|| self.mend_overlay_endpoint(network, endpoint).err().map(|e| e.to_string()));
         self.state().set_health(endpoint.id.as_str(), reason);
+    }
+
+    /// What an overlay's endpoint has besides its link: its port, and its way out.
+    fn mend_overlay_endpoint(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        if !network.settings.driver.is_overlay() {
+            return Ok(());
+        }
+        self.mend_port(network, endpoint)?;
+        self.mend_way_out(network, endpoint)
     }
 
     fn mend_endpoint(&self, network: &Network, endpoint: &Endpoint, drift: &Drift) -> Option<String> {
@@ -195,7 +230,7 @@ fn shim_plan(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
 
 /// Whether a settled network stands on a provisioned link, directly or not.
 fn needed(state: &crate::state::State, link: &ProvisionedLink) -> bool {
-    let direct = |n: &Network| n.parent == link.name && !state.unsettled.contains(n.id.as_str());
+    let direct = |n: &Network| n.parent.as_ref() == Some(&link.name) && !state.unsettled.contains(n.id.as_str());
     state.networks.values().any(direct)
         || state.provisioned.values().any(|upper| upper.lower() == Some(&link.name) && needed(state, upper))
 }

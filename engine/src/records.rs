@@ -1,31 +1,79 @@
 //! Records in the store: keys, JSON, and the transactions that write them.
 //!
-//! `network/<nid>/`, `endpoint/<nid>/<eid>/` as libnetwork lays them out; besides, `network-name/<name>/`
-//! and `claim/<subnet>/<address>/` make names and addresses unique by being created only if absent;
-//! `parent/<link>/` and `sandbox/<sid>/` are this host's own.
+//! Shared by the hosts of one store: `network/<nid>/` and `endpoint/<nid>/<eid>/` as libnetwork lays them out;
+//! `network-name/<name>/`, `endpoint-name/<nid>/<name>/`, `claim/<subnet>/<address>/` and `vni/<vni>/` make names,
+//! addresses and VNIs unique by being created only if absent; `address-space/` changes with every network, so that
+//! two hosts can't take overlapping subnets at once; `host/<hid>/` is held by a lease, `known-host/<hid>/` is not;
+//! `removed-host/<hid>/` tells a host that was removed that it has nothing any more, until it has heard it.
+//!
+//! A host's own, in the store of its state directory: `parent/<link>/`, `sandbox/<sid>/` and what [`crate::outbox`]
+//! and [`crate::hosts`] keep there.
 
 use crate::Error;
-use model::{Endpoint, Network, ProvisionedLink, Sandbox};
-use serde::{Serialize, de::DeserializeOwned};
+use model::{Endpoint, Host, HostId, Network, NetworkId, ProvisionedLink, Sandbox, Timestamp, Vni};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value, json};
 use std::net::IpAddr;
-use store::{Store, Txn};
+use store::{LeaseId, Store, Txn};
 
 pub(crate) const NETWORKS: &str = "network/";
 pub(crate) const ENDPOINTS: &str = "endpoint/";
 pub(crate) const CLAIMS: &str = "claim/";
+pub(crate) const VNIS: &str = "vni/";
+pub(crate) const HOSTS: &str = "host/";
+pub(crate) const KNOWN_HOSTS: &str = "known-host/";
+pub(crate) const REMOVED_HOSTS: &str = "removed-host/";
+pub(crate) const ADDRESS_SPACE: &str = "address-space/";
 pub(crate) const PARENTS: &str = "parent/";
 pub(crate) const SANDBOXES: &str = "sandbox/";
 
-fn network_key(network: &Network) -> String {
-    format!("{NETWORKS}{}/", network.id)
+pub(crate) fn network_key(network: &NetworkId) -> String {
+    format!("{NETWORKS}{network}/")
 }
 
-fn name_key(network: &Network) -> String {
+pub(crate) fn network_name_key(network: &Network) -> String {
     format!("network-name/{}/", network.name)
 }
 
-fn endpoint_key(endpoint: &Endpoint) -> String {
+pub(crate) fn endpoint_key(endpoint: &Endpoint) -> String {
     format!("{ENDPOINTS}{}/{}/", endpoint.network, endpoint.id)
+}
+
+pub(crate) fn endpoint_name_key(endpoint: &Endpoint) -> String {
+    format!("endpoint-name/{}/{}/", endpoint.network, endpoint.name)
+}
+
+pub(crate) fn vni_key(vni: Vni) -> String {
+    format!("{VNIS}{vni}/")
+}
+
+pub(crate) fn host_key(host: &HostId) -> String {
+    format!("{HOSTS}{host}/")
+}
+
+/// Where a host stands on record for as long as it may come back; no lease holds it.
+pub(crate) fn known_key(host: &HostId) -> String {
+    format!("{KNOWN_HOSTS}{host}/")
+}
+
+pub(crate) fn removed_key(host: &HostId) -> String {
+    format!("{REMOVED_HOSTS}{host}/")
+}
+
+/// That a host has honoured its removal, in its own store.
+pub(crate) fn honoured_key(removal: &Removal) -> String {
+    format!("honoured-removal/{}/", removal.nonce)
+}
+
+/// Word for a host that was removed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Removal {
+    /// Tells this removal from every other one.
+    pub(crate) nonce: String,
+    /// Who removed it.
+    pub(crate) by: String,
+    /// When, by that host's clock.
+    pub(crate) at: Timestamp,
 }
 
 fn parent_key(link: &ProvisionedLink) -> String {
@@ -42,55 +90,194 @@ pub(crate) fn claim_key(network: &Network, address: IpAddr) -> String {
     format!("{CLAIMS}{}/{address}/", subnet.unwrap_or_default())
 }
 
-fn json<T: Serialize>(record: &T) -> Vec<u8> {
+/// The subnet and the address that a claim's key names.
+pub(crate) fn parse_claim(key: &str) -> Option<(ipnet::IpNet, IpAddr)> {
+    let (subnet, address) = key.strip_prefix(CLAIMS)?.trim_end_matches('/').split_once('/')?;
+    Some((subnet.replace('_', "/").parse().ok()?, address.parse().ok()?))
+}
+
+pub(crate) fn json<T: Serialize>(record: &T) -> Vec<u8> {
     // Records are maps with text keys and have no custom serializers: this cannot fail.
     serde_json::to_vec(record).unwrap_or_default()
 }
 
-/// Writes a network with its claims and the parents it needs made.
-pub(crate) fn put_network(network: &Network, made: &[ProvisionedLink]) -> Txn {
+/// What libnetwork's record of a network has besides, so that what reads its store reads ours.
+const LIBNETWORK: &[&str] = &[
+    "addrSpace",
+    "attachable",
+    "configOnly",
+    "enableIPv6",
+    "generic",
+    "ingress",
+    "internal",
+    "ipamOptions",
+    "ipamType",
+    "ipamV4Config",
+    "ipamV4Info",
+    "ipamV6Config",
+    "ipamV6Info",
+    "networkType",
+    "persist",
+    "postIPv6",
+    "scope",
+];
+
+/// A network's record: our fields, and libnetwork's beside them.
+pub(crate) fn network_json(network: &Network) -> Vec<u8> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(network) else { return Vec::new() };
+    let stored = network.settings.driver.has_stored_peers();
+    let (scope, space) = if stored { ("global", "GlobalDefault") } else { ("local", "LocalDefault") };
+    let (v4, v6): (Vec<_>, Vec<_>) = network.subnets.iter().partition(|s| !s.is_ipv6());
+    fields.insert("created".into(), network.created.to_string().into());
+    fields.insert("created_ms".into(), network.created.0.into());
+    fields.entry("inDelete").or_insert(false.into());
+    let more = json!({
+        "addrSpace": space, "attachable": false, "configOnly": false, "enableIPv6": network.ipv6(),
+        "generic": {
+            "com.docker.network.enable_ipv6": network.ipv6(), "com.docker.network.generic": network.options,
+        },
+        "ingress": false, "internal": network.settings.internal, "ipamOptions": {}, "ipamType": "default",
+        "ipamV4Config": ipam_config(&v4), "ipamV4Info": ipam_info(&v4, space),
+        "ipamV6Config": ipam_config(&v6), "ipamV6Info": ipam_info(&v6, space),
+        "networkType": network.settings.driver.kind().to_string(), "persist": true, "postIPv6": false, "scope": scope,
+    });
+    if let Value::Object(more) = more {
+        fields.extend(more);
+    }
+    json(&fields)
+}
+
+/// JSON in a text, as libnetwork keeps it.
+fn ipam_config(subnets: &[&model::Subnet]) -> String {
+    let one = |s: &&model::Subnet| {
+        json!({
+            "PreferredPool": s.prefix.to_string(), "SubPool": s.range.map(|r| r.to_string()).unwrap_or_default(),
+            "Gateway": s.gateway.map(|g| g.to_string()).unwrap_or_default(), "AuxAddresses": s.aux,
+        })
+    };
+    Value::Array(subnets.iter().map(one).collect()).to_string()
+}
+
+fn ipam_info(subnets: &[&model::Subnet], space: &str) -> String {
+    let one = |s: &&model::Subnet| {
+        let gateway = s.gateway.and_then(|g| ipnet::IpNet::new(g, s.prefix.prefix_len()).ok());
+        let data = json!({
+            "AddressSpace": space, "Gateway": gateway.map(|g| g.to_string()).unwrap_or_default(),
+            "Pool": s.prefix.to_string(),
+        });
+        json!({ "IPAMData": data.to_string(), "PoolID": format!("{space}/{}", s.prefix) })
+    };
+    Value::Array(subnets.iter().map(one).collect()).to_string()
+}
+
+/// Reads a network's record.
+pub(crate) fn read_network(key: &str, value: &[u8]) -> Result<Network, Error> {
+    let wrong = |error: serde_json::Error| Error::Record { key: key.into(), reason: error.to_string() };
+    let mut fields: Map<String, Value> = serde_json::from_slice(value).map_err(wrong)?;
+    for name in LIBNETWORK {
+        fields.remove(*name);
+    }
+    if let Some(created) = fields.remove("created_ms") {
+        fields.insert("created".into(), created);
+    }
+    serde_json::from_value(Value::Object(fields)).map_err(wrong)
+}
+
+/// Reads any other record.
+pub(crate) fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(value).map_err(|error| Error::Record { key: key.into(), reason: error.to_string() })
+}
+
+/// Writes a network with its claims. `space` is the revision of the address space that its subnets were chosen in;
+/// none where the address plan in memory is the only one.
+pub(crate) fn put_network(network: &Network, space: Option<Option<u64>>) -> Txn {
+    let key = network_key(&network.id);
     let mut txn = Txn::new()
-        .absent(network_key(network))
-        .absent(name_key(network))
-        .put(network_key(network), json(network))
-        .put(name_key(network), network.id.as_str());
+        .absent(key.clone())
+        .absent(network_name_key(network))
+        .put(key, network_json(network))
+        .put(network_name_key(network), network.id.as_str());
+    txn = match space {
+        None => txn,
+        Some(None) => txn.absent(ADDRESS_SPACE).put(ADDRESS_SPACE, network.id.as_str()),
+        Some(Some(revision)) => txn.unchanged(ADDRESS_SPACE, revision).put(ADDRESS_SPACE, network.id.as_str()),
+    };
+    if let Some(vni) = network.vni {
+        txn = txn.absent(vni_key(vni)).put(vni_key(vni), network.id.as_str());
+    }
     for address in &network.shim {
         let key = claim_key(network, *address);
         txn = txn.absent(key.clone()).put(key, format!("host {}", network.id));
     }
-    for link in made {
-        txn = txn.absent(parent_key(link)).put(parent_key(link), json(link));
-    }
     txn
 }
 
-/// Removes a network with its claims and the parents that go with it: all of them if the network's
-/// record is there, otherwise nothing (a conflict), for then the claims and names are not its own.
-pub(crate) fn delete_network(network: &Network, unused: &[ProvisionedLink]) -> Txn {
-    let mut txn = Txn::new().exists(network_key(network)).delete(network_key(network)).delete(name_key(network));
+/// Marks a network as being removed: endpoints that join it meanwhile conflict.
+pub(crate) fn mark_network(network: &Network, revision: u64) -> Txn {
+    let marked = Network { in_delete: true, ..network.clone() };
+    let key = network_key(&network.id);
+    Txn::new().unchanged(key.clone(), revision).put(key, network_json(&marked))
+}
+
+/// Takes the mark away again.
+pub(crate) fn unmark_network(network: &Network, revision: u64) -> Txn {
+    let key = network_key(&network.id);
+    Txn::new().unchanged(key.clone(), revision).put(key, network_json(network))
+}
+
+/// Removes a network with its claims: all of them if the network's record is there, otherwise nothing (a conflict),
+/// for then the claims and names are not its own.
+pub(crate) fn delete_network(network: &Network) -> Txn {
+    let key = network_key(&network.id);
+    let mut txn = Txn::new().exists(key.clone()).delete(key).delete(network_name_key(network));
+    if let Some(vni) = network.vni {
+        txn = txn.delete(vni_key(vni));
+    }
     for address in &network.shim {
         txn = txn.delete(claim_key(network, *address));
     }
-    unused.iter().fold(txn, |txn, link| txn.delete(parent_key(link)))
-}
-
-/// Writes an endpoint with its claims.
-pub(crate) fn put_endpoint(network: &Network, endpoint: &Endpoint) -> Txn {
-    let mut txn = Txn::new()
-        .exists(network_key(network))
-        .absent(endpoint_key(endpoint))
-        .put(endpoint_key(endpoint), json(endpoint));
-    for address in endpoint.ep_iface.addresses() {
-        let key = claim_key(network, address.addr());
-        txn = txn.absent(key.clone()).put(key, format!("endpoint {}", endpoint.id));
-    }
     txn
 }
 
-/// Removes an endpoint with its claims if its record is there; otherwise nothing (a conflict).
+/// Adds the parents made for a network.
+pub(crate) fn put_parents(txn: Txn, made: &[ProvisionedLink]) -> Txn {
+    made.iter().fold(txn, |txn, link| txn.absent(parent_key(link)).put(parent_key(link), json(link)))
+}
+
+/// Removes parents that nothing needs any more.
+pub(crate) fn delete_parents(txn: Txn, unused: &[ProvisionedLink]) -> Txn {
+    unused.iter().fold(txn, |txn, link| txn.delete(parent_key(link)))
+}
+
+/// Writes an endpoint with its name and claims, if its network is there and, on a shared store, as it was seen.
+pub(crate) fn put_endpoint(network: &Network, endpoint: &Endpoint, seen: Option<u64>) -> Txn {
+    let key = network_key(&network.id);
+    let txn = match seen {
+        Some(revision) => Txn::new().unchanged(key, revision),
+        None => Txn::new().exists(key),
+    };
+    let owner = || format!("endpoint {}", endpoint.id);
+    let txn = txn
+        .absent(endpoint_key(endpoint))
+        .absent(endpoint_name_key(endpoint))
+        .put(endpoint_key(endpoint), json(endpoint))
+        .put(endpoint_name_key(endpoint), endpoint.id.as_str());
+    endpoint.ep_iface.addresses().fold(txn, |txn, address| {
+        let key = claim_key(network, address.addr());
+        txn.absent(key.clone()).put(key, owner())
+    })
+}
+
+/// Removes an endpoint with its name and claims if its record is there; otherwise nothing (a conflict).
 pub(crate) fn delete_endpoint(network: &Network, endpoint: &Endpoint) -> Txn {
-    let txn = Txn::new().exists(endpoint_key(endpoint)).delete(endpoint_key(endpoint));
+    let txn =
+        Txn::new().exists(endpoint_key(endpoint)).delete(endpoint_key(endpoint)).delete(endpoint_name_key(endpoint));
     endpoint.ep_iface.addresses().fold(txn, |txn, a| txn.delete(claim_key(network, a.addr())))
+}
+
+/// Writes a host, held by its lease.
+pub(crate) fn put_host(host: &Host, lease: LeaseId) -> Txn {
+    Txn::new().put_leased(host_key(&host.id), json(host), lease)
 }
 
 /// Writes a sandbox, new or changed.
@@ -106,11 +293,13 @@ pub(crate) fn delete_sandbox(sandbox: &Sandbox) -> Txn {
 /// Reads every record below a prefix.
 pub(crate) fn list<T: DeserializeOwned>(store: &dyn Store, prefix: &'static str) -> Result<Vec<T>, Error> {
     let (entries, _) = store.list(prefix).map_err(Error::store("list", prefix))?;
-    let read = |entry: store::Entry| {
-        serde_json::from_slice(&entry.value)
-            .map_err(|error| Error::Record { key: entry.key, reason: error.to_string() })
-    };
-    entries.into_iter().map(read).collect()
+    entries.into_iter().map(|entry| read(&entry.key, &entry.value)).collect()
+}
+
+/// All networks.
+pub(crate) fn networks(store: &dyn Store) -> Result<Vec<Network>, Error> {
+    let (entries, _) = store.list(NETWORKS).map_err(Error::store("list", NETWORKS))?;
+    entries.into_iter().map(|entry| read_network(&entry.key, &entry.value)).collect()
 }
 
 /// The keys of all claims.
@@ -118,3 +307,6 @@ pub(crate) fn claims(store: &dyn Store) -> Result<Vec<String>, Error> {
     let (entries, _) = store.list(CLAIMS).map_err(Error::store("list", CLAIMS))?;
     Ok(entries.into_iter().map(|e| e.key).collect())
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

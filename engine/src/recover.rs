@@ -7,13 +7,19 @@ use store::Txn;
 impl Engine {
     pub(crate) fn recover(&self) -> Result<(), Error> {
         self.load()?;
-        self.release_strays()?;
+        if !self.is_shared() {
+            // On a shared store the claims are other hosts' too.
+            self.release_strays()?;
+        }
         for intent in self.runs.intents()? {
             tracing::warn!(?intent, "an operation was cut short; what it left is taken away");
             if let Err(error) = self.settle(&intent) {
                 // The intent stays: the next audit tries again.
                 tracing::error!(%error, "what a cut operation left could not be taken away yet");
             }
+        }
+        if let Err(error) = self.gc_parents() {
+            tracing::error!(%error, "parents that nothing needs could not be removed yet");
         }
         self.find_sandboxes();
         self.reconcile_all();
@@ -22,11 +28,37 @@ impl Engine {
     }
 
     fn load(&self) -> Result<(), Error> {
+        self.load_links()?;
+        self.load_gateway()?;
+        match self.is_shared() {
+            true => self.load_shared()?,
+            false => self.load_own()?,
+        }
+        let state = self.state();
+        let (networks, endpoints) = (state.networks.len(), state.endpoints.len());
+        tracing::info!(networks, endpoints, "read from the store");
+        Ok(())
+    }
+
+    /// What is this host's alone in any case.
+    fn load_links(&self) -> Result<(), Error> {
+        let parents: Vec<ProvisionedLink> = records::list(self.local.as_ref(), records::PARENTS)?;
+        let sandboxes: Vec<Sandbox> = records::list(self.local.as_ref(), records::SANDBOXES)?;
+        let mut state = self.state();
+        if let Some(link) = parents.iter().find(|link| lies_on_itself(link, &parents)) {
+            let reason = "its lower links lead back to it".to_owned();
+            return Err(Error::Record { key: format!("{}{}/", records::PARENTS, link.name), reason });
+        }
+        state.provisioned = parents.into_iter().map(|p| (p.name.clone(), p)).collect();
+        state.sandboxes = sandboxes.into_iter().map(|s| (s.id.clone(), s)).collect();
+        Ok(())
+    }
+
+    /// The networks and endpoints of a store that is this host's alone.
+    fn load_own(&self) -> Result<(), Error> {
         let store = self.store.as_ref();
-        let networks: Vec<Network> = records::list(store, records::NETWORKS)?;
+        let networks = records::networks(store)?;
         let endpoints: Vec<Endpoint> = records::list(store, records::ENDPOINTS)?;
-        let parents: Vec<ProvisionedLink> = records::list(store, records::PARENTS)?;
-        let sandboxes: Vec<Sandbox> = records::list(store, records::SANDBOXES)?;
         let mut state = self.state();
         for network in &networks {
             state.add_network(network)?;
@@ -42,15 +74,9 @@ impl Engine {
             for address in endpoint.ep_iface.addresses() {
                 state.space.replay(&network.name, address.addr()).map_err(Error::ipam(&network.name))?;
             }
+            endpoint.way_out.iter().for_each(|a| crate::gateway::replay(&mut state.gateway, *a));
             state.add_endpoint(endpoint);
         }
-        if let Some(link) = parents.iter().find(|link| lies_on_itself(link, &parents)) {
-            let reason = "its lower links lead back to it".to_owned();
-            return Err(Error::Record { key: format!("{}{}/", records::PARENTS, link.name), reason });
-        }
-        state.provisioned = parents.into_iter().map(|p| (p.name.clone(), p)).collect();
-        state.sandboxes = sandboxes.into_iter().map(|s| (s.id.clone(), s)).collect();
-        tracing::info!(networks = networks.len(), endpoints = endpoints.len(), "read from the store");
         Ok(())
     }
 

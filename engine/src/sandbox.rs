@@ -3,10 +3,11 @@
 
 use crate::engine::{entropy, now};
 use crate::intent::Intent;
+use crate::target::place;
 use crate::{Engine, Error, records};
 use model::request::{ExitReport, SandboxRequest};
 use model::view::SandboxView;
-use model::{Name, NameKind, NamespaceId, Sandbox, SandboxId, SandboxStatus};
+use model::{Endpoint, Name, NameKind, NamespaceId, Sandbox, SandboxId, SandboxStatus};
 
 impl Engine {
     /// Knows a process by name and attaches it; on an error nothing is kept.
@@ -57,7 +58,7 @@ impl Engine {
 
     fn realise_sandbox(&self, request: &SandboxRequest, sandbox: &Sandbox, intent: &Intent) -> Result<(), Error> {
         self.runs.write(intent)?;
-        let pending = self.store.submit(records::put_sandbox(sandbox));
+        let pending = self.local.submit(records::put_sandbox(sandbox));
         let attached = request.endpoints.iter().try_for_each(|spec| {
             let mut at = self.locate_process(sandbox.process.pid)?;
             at.sandbox = Some(sandbox.id.clone());
@@ -117,14 +118,14 @@ impl Engine {
 
     fn record_end(&self, sandbox: &Sandbox, status: SandboxStatus) -> Result<SandboxStatus, Error> {
         let ended = Sandbox { status: status.clone(), ..sandbox.clone() };
-        self.commit("record the end of sandbox", &sandbox.name, records::put_sandbox(&ended))?;
+        self.commit_local("record the end of sandbox", &sandbox.name, records::put_sandbox(&ended))?;
         self.state().sandboxes.insert(ended.id.clone(), ended);
         self.runs.forget_exit(&sandbox.id);
         Ok(status)
     }
 
     /// A namespace is gone: so are the sandbox and the endpoints in it. The next namespace may have got its inode,
-    /// and with it its identity, before this was heard: what is in that one stays.
+    /// and with it its identity, before this was heard, and even its path: what is in that one stays.
     pub(crate) fn namespace_gone(&self, namespace: &NamespaceId) {
         let (sandboxes, endpoints) = {
             let state = self.state();
@@ -139,15 +140,22 @@ impl Engine {
             }
         }
         for endpoint in endpoints {
-            if self.kernel.namespace(&endpoint.attachment.path).is_ok_and(|there| there == *namespace) {
+            if self.is_in_a_successor(&endpoint) {
                 continue;
             }
-            let id = endpoint.id;
+            let id = &endpoint.id;
             let _mine = self.reservations.take([id.to_string()]);
-            if let Err(error) = self.detach(&id) {
+            if let Err(error) = self.detach(id) {
                 tracing::error!(endpoint = id.short(), %error, "its sandbox is gone; it is still to be released");
             }
         }
+    }
+
+    /// Whether an endpoint's path leads to a namespace of the right identity, and that has its link or is to have it.
+    fn is_in_a_successor(&self, endpoint: &Endpoint) -> bool {
+        let tag = plan::LinkTag::of(endpoint.id.as_str());
+        let there = self.kernel.observe(&place(&endpoint.attachment), Some(&[tag]));
+        there.is_ok_and(|seen| !seen.is_empty() || self.state().unsettled.contains(endpoint.id.as_str()))
     }
 
     /// Forgets a sandbox whose command has ended.

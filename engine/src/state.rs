@@ -2,17 +2,90 @@
 //! is quick and does no I/O; the lock around it is never held across a call to the kernel or the store.
 
 use crate::Error;
+use crate::assert::Removed;
 use ipam::{AddressSpace, PoolSpec};
 use model::{
-    Endpoint, EndpointId, LinkName, Name, NamespaceId, Network, NetworkId, ProvisionedLink, Sandbox, SandboxId,
+    Endpoint, EndpointId, Host, HostId, LinkName, Name, NamespaceId, Network, NetworkId, ProvisionedLink, Sandbox,
+    SandboxId, Vni,
 };
+use plan::PeerTable;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Instant;
+
+/// A host that shares the store.
+#[derive(Debug, Clone)]
+pub(crate) struct HostState {
+    pub(crate) host: Host,
+    /// Its lease is gone since then, as far as was seen; none: it lives.
+    pub(crate) missing_since: Option<Instant>,
+    /// Its endpoints are taken out of the tables here.
+    pub(crate) withdrawn: bool,
+}
+
+/// Another host's claim of an address.
+#[derive(Debug, Clone)]
+pub(crate) struct Foreign {
+    network: Name,
+    address: IpAddr,
+    /// Whether the address is taken in the plan for it. Not while one of this host's has it there still, whose end
+    /// the store knows already.
+    taken: bool,
+}
+
+impl Foreign {
+    pub(crate) fn is_taken(&self) -> bool {
+        self.taken
+    }
+}
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct State {
     pub(crate) networks: BTreeMap<NetworkId, Network>,
     pub(crate) names: BTreeMap<String, NetworkId>,
+    /// This host's endpoints.
     pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
+    /// Those of the other hosts of a shared store.
+    pub(crate) remote: BTreeMap<EndpointId, Endpoint>,
+    remote_on: BTreeMap<NetworkId, BTreeSet<EndpointId>>,
+    /// What overlays must know of them.
+    pub(crate) peers: BTreeMap<NetworkId, PeerTable>,
+    /// Claims of others by their keys.
+    pub(crate) foreign: BTreeMap<String, Foreign>,
+    /// The revision of the shared store up to which all of this has seen everything.
+    pub(crate) seen: u64,
+    /// The revisions at which this host's endpoints were written to the shared store.
+    pub(crate) committed: BTreeMap<EndpointId, u64>,
+    /// This host's endpoints that the shared store is still to be told of: they have addresses that another one left.
+    /// By them, those that left.
+    pub(crate) untold: BTreeMap<EndpointId, EndpointId>,
+    /// Networks that are known to be removed: what is heard of them is late, or out of an older copy of the store.
+    /// By the revision at which they were gone: a younger record was asserted anew.
+    pub(crate) buried: BTreeMap<NetworkId, u64>,
+    /// This host's endpoints whose records are missing from the shared store and could not be written again yet.
+    pub(crate) unrecorded: BTreeSet<EndpointId>,
+    /// This host's removal by another one, as long as it is not carried out.
+    pub(crate) removed: Option<Removed>,
+    /// This host's name.
+    pub(crate) here: Option<(HostId, String)>,
+    /// The hosts that share the store, this one too.
+    pub(crate) hosts: BTreeMap<HostId, HostState>,
+    /// The revisions of the networks' records on a shared store.
+    pub(crate) revisions: BTreeMap<NetworkId, u64>,
+    /// The revision at which a subnet was last taken on a shared store.
+    pub(crate) space_revision: Option<u64>,
+    /// The addresses of this host's gateway bridge.
+    pub(crate) gateway: AddressSpace<Name>,
+    /// Keys of networks that could not be taken over yet.
+    pub(crate) refused: BTreeSet<String>,
+    /// Until the shared store was listed for the first time: what it has of this host is taken over.
+    pub(crate) loading: bool,
+    /// Addresses whose endpoints are gone while the store could not be told: still this host's, to be used again.
+    pub(crate) held: BTreeMap<EndpointId, (Network, Endpoint)>,
+    /// Those of them whose claims may be nobody's: not to be used.
+    pub(crate) doubtful: BTreeSet<EndpointId>,
+    /// Endpoints that the gossip alone told of, while the store was away.
+    pub(crate) hinted: BTreeMap<EndpointId, NetworkId>,
     pub(crate) on_network: BTreeMap<NetworkId, BTreeSet<EndpointId>>,
     in_namespace: BTreeMap<NamespaceId, BTreeSet<EndpointId>>,
     pub(crate) sandboxes: BTreeMap<SandboxId, Sandbox>,
@@ -43,12 +116,21 @@ impl State {
                 tracing::error!(network = %network.name, %error, "the shim's address was not claimed");
             }
         }
+        let on_it: Vec<String> =
+            self.foreign.iter().filter(|(_, f)| f.network == network.name).map(|(key, _)| key.clone()).collect();
+        on_it.iter().for_each(|key| self.forget_foreign(key));
+        let remote: Vec<EndpointId> = self.remote_on(&network.id).into_iter().map(|e| e.id.clone()).collect();
+        remote.iter().for_each(|id| drop(self.remote.remove(id)));
         if let Err(error) = self.space.remove_network(&network.name) {
             tracing::error!(network = %network.name, %error, "the network's pools stay");
         }
         self.networks.remove(&network.id);
         self.names.remove(network.name.as_str());
         self.on_network.remove(&network.id);
+        self.remote_on.remove(&network.id);
+        self.peers.remove(&network.id);
+        let written = self.revisions.remove(&network.id).unwrap_or_default();
+        self.buried.insert(network.id.clone(), self.seen.max(written));
         self.unsettled.remove(network.id.as_str());
         self.degraded.remove(network.id.as_str());
     }
@@ -62,13 +144,31 @@ impl State {
 
     /// Forgets an endpoint and releases its addresses.
     pub(crate) fn forget_endpoint(&mut self, network: &Network, endpoint: &Endpoint) {
-        if self.endpoints.remove(&endpoint.id).is_none() {
-            return;
+        if self.forget_link(endpoint) {
+            self.release_addresses(network, endpoint);
         }
+    }
+
+    pub(crate) fn release_addresses(&mut self, network: &Network, endpoint: &Endpoint) {
         for address in endpoint.ep_iface.addresses() {
             if let Err(error) = self.space.release(&network.name, address.addr()) {
                 tracing::error!(network = %network.name, %address, %error, "the address was not claimed");
             }
+            // Another host may have it by now.
+            let Self { foreign, space, .. } = self;
+            if let Some(other) = foreign.get_mut(&crate::records::claim_key(network, address.addr())) {
+                other.taken = other.taken || space.claim(&other.network, other.address).is_ok();
+            }
+        }
+    }
+
+    /// Forgets an endpoint; its addresses stay claimed. False if it was not known.
+    pub(crate) fn forget_link(&mut self, endpoint: &Endpoint) -> bool {
+        if self.endpoints.remove(&endpoint.id).is_none() {
+            return false;
+        }
+        for address in &endpoint.way_out {
+            crate::gateway::release(&mut self.gateway, *address);
         }
         if let Some(set) = self.on_network.get_mut(&endpoint.network) {
             set.remove(&endpoint.id);
@@ -80,8 +180,73 @@ impl State {
             }
         }
         self.links.remove(&endpoint.id);
+        self.committed.remove(&endpoint.id);
+        self.untold.remove(&endpoint.id);
         self.unsettled.remove(endpoint.id.as_str());
         self.degraded.remove(endpoint.id.as_str());
+        true
+    }
+
+    /// Adds or changes an endpoint of another host.
+    pub(crate) fn put_remote(&mut self, endpoint: &Endpoint) {
+        self.remote_on.entry(endpoint.network.clone()).or_default().insert(endpoint.id.clone());
+        self.remote.insert(endpoint.id.clone(), endpoint.clone());
+    }
+
+    /// Forgets an endpoint of another host.
+    pub(crate) fn forget_remote(&mut self, id: &EndpointId) -> Option<Endpoint> {
+        let endpoint = self.remote.remove(id)?;
+        if let Some(set) = self.remote_on.get_mut(&endpoint.network) {
+            set.remove(id);
+        }
+        Some(endpoint)
+    }
+
+    /// The endpoints that other hosts have on a network.
+    pub(crate) fn remote_on(&self, network: &NetworkId) -> Vec<&Endpoint> {
+        let ids = self.remote_on.get(network).into_iter().flatten();
+        ids.filter_map(|id| self.remote.get(id)).collect()
+    }
+
+    /// The lowest VNI from 256 that no network has.
+    pub(crate) fn free_vni(&self) -> Option<Vni> {
+        let taken: BTreeSet<Vni> = self.networks.values().filter_map(|n| n.vni).collect();
+        let mut next = Some(Vni::FIRST);
+        while let Some(vni) = next.filter(|vni| taken.contains(vni)) {
+            next = vni.next();
+        }
+        next
+    }
+
+    /// Notes that another host has claimed an address.
+    pub(crate) fn note_foreign(&mut self, key: &str, network: &Name, address: IpAddr) {
+        if !self.foreign.contains_key(key) {
+            let taken = self.space.claim(network, address).is_ok();
+            self.foreign.insert(key.to_owned(), Foreign { network: network.clone(), address, taken });
+        }
+    }
+
+    /// Takes an endpoint's addresses in the plan, whosever they seem to be: the store is to decide.
+    pub(crate) fn occupy(&mut self, network: &Network, endpoint: &Endpoint) {
+        for address in endpoint.ep_iface.addresses() {
+            if let Some(other) = self.foreign.get_mut(&crate::records::claim_key(network, address.addr()))
+                && std::mem::replace(&mut other.taken, false)
+            {
+                continue;
+            }
+            if let Err(error) = self.space.replay(&network.name, address.addr()) {
+                tracing::warn!(%address, %error, "an address that is held is not free");
+            }
+        }
+    }
+
+    /// Notes that another host has let an address go.
+    pub(crate) fn forget_foreign(&mut self, key: &str) {
+        if let Some(Foreign { network, address, taken: true }) = self.foreign.remove(key)
+            && let Err(error) = self.space.release(&network, address)
+        {
+            tracing::debug!(%network, %address, %error, "the pool of a foreign claim is gone");
+        }
     }
 
     /// A network by name, identifier, or unique start of one.
@@ -131,9 +296,9 @@ impl State {
     /// The provisioned links that nothing needs once `leaving` is gone, the topmost first.
     pub(crate) fn unneeded_parents(&self, leaving: &Network) -> Vec<ProvisionedLink> {
         let mut unneeded: Vec<ProvisionedLink> = Vec::new();
-        let mut next = Some(&leaving.parent);
+        let mut next = leaving.parent.as_ref();
         while let Some(record) = next.and_then(|name| self.provisioned.get(name)) {
-            let used = self.networks.values().any(|n| n.id != leaving.id && n.parent == record.name);
+            let used = self.networks.values().any(|n| n.id != leaving.id && n.parent.as_ref() == Some(&record.name));
             let gone = |r: &ProvisionedLink| unneeded.iter().any(|u| u.name == r.name);
             let stacked = self.provisioned.values().any(|r| r.lower() == Some(&record.name) && !gone(r));
             if used || stacked {

@@ -1,11 +1,22 @@
 //! The daemon at a glance.
 
 use crate::Engine;
-use model::SandboxStatus;
-use model::view::{Finding, Health, Status};
+use crate::engine::now;
+use crate::shared::Reach;
+use model::view::{Finding, Health, Status, StoreState};
+use model::{SandboxStatus, Timestamp};
+use std::time::{Duration, Instant};
 
 /// The link kinds that networks need, by IFLA_INFO_KIND, with their modules.
-const KINDS: &[(&str, &str)] = &[("macvlan", "macvlan"), ("ipvlan", "ipvlan"), ("vlan", "8021q"), ("dummy", "dummy")];
+const KINDS: &[(&str, &str)] = &[
+    ("macvlan", "macvlan"),
+    ("ipvlan", "ipvlan"),
+    ("vlan", "8021q"),
+    ("dummy", "dummy"),
+    ("vxlan", "vxlan"),
+    ("bridge", "bridge"),
+    ("veth", "veth"),
+];
 
 impl Engine {
     /// Versions, counts, missing kernel modules, and what is not as declared.
@@ -26,6 +37,7 @@ impl Engine {
             let reason = self.parent_trouble(network);
             self.state().set_health(network.id.as_str(), reason);
         }
+        let (store_state, host) = (self.store_state(), self.hosts().into_iter().find(|host| host.this));
         let state = self.state();
         let finding = |object: &str, name: String, id: &str| {
             let problem = state.degraded.get(id)?.clone();
@@ -38,6 +50,9 @@ impl Engine {
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             store: self.store_name.clone(),
+            store_state,
+            host,
+            members: Vec::new(),
             networks: networks.len(),
             endpoints: state.endpoints.len(),
             sandboxes_running: state.sandboxes.values().filter(|s| s.status == SandboxStatus::Running).count(),
@@ -45,4 +60,23 @@ impl Engine {
             degraded,
         }
     }
+
+    /// Whether the store answers.
+    pub fn store_state(&self) -> StoreState {
+        let ago = |since: Instant| Timestamp(now().0.saturating_sub(millis(since.elapsed())));
+        let health = self.store.health();
+        match self.shared.as_ref().map(|shared| shared.reach()) {
+            // What the engine goes by; the store's own watch may know better than its last answer.
+            Some(Reach::Away { since, reason }) => StoreState::Unreachable { since: ago(since), reason },
+            _ if health.reachable => StoreState::Reachable { since: ago(health.since) },
+            _ => {
+                let reason = health.error.unwrap_or_else(|| format!("{} does not answer", health.endpoint));
+                StoreState::Unreachable { since: ago(health.since), reason }
+            }
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

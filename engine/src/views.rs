@@ -3,26 +3,37 @@
 use crate::state::State;
 use crate::{Engine, Error};
 use model::view::{EndpointView, Health, NetworkView, SandboxView, SubnetUse};
-use model::{Endpoint, EndpointId, Network, Sandbox};
+use model::{Endpoint, EndpointId, HostId, Network, Sandbox};
 
 impl Engine {
     /// All networks, by name.
     pub fn networks(&self) -> Vec<NetworkView> {
         let state = self.state();
         let settled = state.names.values().filter_map(|id| state.networks.get(id));
-        settled.filter(|n| !state.unsettled.contains(n.id.as_str())).map(|n| network(&state, n)).collect()
+        settled.filter(|n| !state.unsettled.contains(n.id.as_str())).map(|n| self.network_view(&state, n)).collect()
     }
 
     /// A network by name, identifier, or unique start of one.
     pub fn network(&self, reference: &str) -> Result<NetworkView, Error> {
         let state = self.state();
-        Ok(network(&state, state.network(reference)?))
+        Ok(self.network_view(&state, state.network(reference)?))
     }
 
-    /// All endpoints, the oldest first.
+    /// A network, with the endpoints of all hosts.
+    pub(crate) fn network_view(&self, state: &State, network: &Network) -> NetworkView {
+        let overlay = network.settings.driver.is_overlay();
+        let mut view = self::network(state, network);
+        view.scope = if self.is_shared() { "global".into() } else { "local".into() };
+        view.vtep = self.vtep().filter(|_| overlay);
+        view.netns = self.seat(&network.id).map(|seat| seat.namespace.path);
+        view.endpoints.extend(state.remote_on(&network.id).into_iter().filter_map(|e| endpoint(state, e)));
+        view
+    }
+
+    /// All endpoints, of every host that shares the store, the oldest first.
     pub fn endpoints(&self) -> Vec<EndpointView> {
         let state = self.state();
-        let mut all: Vec<&Endpoint> = state.endpoints.values().collect();
+        let mut all: Vec<&Endpoint> = state.endpoints.values().chain(state.remote.values()).collect();
         all.retain(|e| !state.unsettled.contains(e.id.as_str()));
         all.sort_by(|a, b| (a.created, &a.id).cmp(&(b.created, &b.id)));
         all.into_iter().filter_map(|e| endpoint(&state, e)).collect()
@@ -74,7 +85,7 @@ fn health(state: &State, id: &str) -> Health {
     }
 }
 
-pub(crate) fn network(state: &State, network: &Network) -> NetworkView {
+fn network(state: &State, network: &Network) -> NetworkView {
     let usage = |subnet: &model::Subnet| {
         let counts = state.space.counts(&network.name, &subnet.prefix).ok();
         SubnetUse {
@@ -90,8 +101,12 @@ pub(crate) fn network(state: &State, network: &Network) -> NetworkView {
         name: network.name.to_string(),
         driver: network.settings.driver.kind(),
         scope: "local".into(),
-        parent: network.parent.to_string(),
-        parent_provisioned: state.provisioned.contains_key(&network.parent),
+        parent: network.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        vni: network.vni,
+        vtep: None,
+        netns: None,
+        peers: state.remote_on(&network.id).len(),
+        parent_provisioned: network.parent.as_ref().is_some_and(|parent| state.provisioned.contains_key(parent)),
         settings: network.settings.clone(),
         subnets: network.subnets.iter().map(usage).collect(),
         ipv6: network.ipv6(),
@@ -105,6 +120,11 @@ pub(crate) fn network(state: &State, network: &Network) -> NetworkView {
     }
 }
 
+fn host_name(state: &State, host: &HostId) -> Option<String> {
+    let here = state.here.as_ref().filter(|(id, _)| id == host).map(|(_, name)| name.clone());
+    here.or_else(|| state.hosts.get(host).map(|h| h.host.name.clone()))
+}
+
 fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
     let network = state.networks.get(&endpoint.network)?;
     let sandbox = endpoint.attachment.sandbox.as_ref().and_then(|s| state.sandboxes.get(s));
@@ -115,6 +135,9 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
         network: network.name.to_string(),
         addresses: endpoint.ep_iface.addresses().collect(),
         mac: endpoint.ep_iface.mac,
+        host: endpoint.host.clone(),
+        host_name: host_name(state, &endpoint.host),
+        locator: endpoint.locator,
         path: endpoint.attachment.path.clone(),
         namespace: endpoint.attachment.namespace.clone(),
         sandbox: sandbox.map(|s| s.name.to_string()),

@@ -1,9 +1,9 @@
 //! Following the kernel: a parent that comes or goes, a link that somebody deleted, a sandbox's end.
 
 use crate::{Engine, Error};
-use kernel::KernelEvent;
+use kernel::{Events, KernelEvent};
 use model::{LinkName, Network};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,22 +11,18 @@ use std::time::{Duration, Instant};
 /// How often the watcher looks whether the engine stops.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long the watcher waits for more of the same change.
+/// How long the watcher waits for more of the same change of the host's links.
 const TOGETHER: Duration = Duration::from_millis(5);
 
 /// Starts the thread that follows the kernel. It holds the engine only while it works for it.
-pub(crate) fn start(
-    engine: &Arc<Engine>,
-    events: Receiver<KernelEvent>,
-    audit_every: Duration,
-) -> Result<JoinHandle<()>, Error> {
+pub(crate) fn start(engine: &Arc<Engine>, events: Events, audit_every: Duration) -> Result<JoinHandle<()>, Error> {
     let engine = Arc::downgrade(engine);
     let thread = std::thread::Builder::new().name("watch".into());
     let started = thread.spawn(move || follow(&engine, &events, audit_every));
     started.map_err(|e| Error::Invalid(format!("the watcher's thread could not start: {e}")))
 }
 
-fn follow(engine: &Weak<Engine>, events: &Receiver<KernelEvent>, audit_every: Duration) {
+fn follow(engine: &Weak<Engine>, events: &Events, audit_every: Duration) {
     let mut audit_at = Instant::now() + audit_every;
     loop {
         let event = events.recv_timeout(TICK);
@@ -49,16 +45,24 @@ fn follow(engine: &Weak<Engine>, events: &Receiver<KernelEvent>, audit_every: Du
 }
 
 impl Engine {
-    /// A change seldom comes alone: a link that is made tells of itself several times. What comes in the
-    /// next moment is heard together, each thing once.
-    fn hear_all(&self, first: KernelEvent, events: &Receiver<KernelEvent>) {
-        std::thread::sleep(TOGETHER);
-        let mut heard: Vec<KernelEvent> = Vec::new();
-        for event in [first].into_iter().chain(events.try_iter()) {
-            heard.retain(|earlier| !supersedes(&event, earlier));
-            heard.push(event);
+    /// A change of the host's links seldom comes alone: a link that is made tells of itself several times. Those that
+    /// come in the next moment are heard together, each once. The rest is heard at once, before them.
+    fn hear_all(&self, first: KernelEvent, events: &Events) {
+        let until = Instant::now() + TOGETHER;
+        let (mut patient, mut urgent) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(event) = next {
+            for event in [event].into_iter().chain(events.try_iter()) {
+                let heard = if can_wait(&event) { &mut patient } else { &mut urgent };
+                heard.retain(|earlier| !supersedes(&event, earlier));
+                heard.push(event);
+            }
+            urgent.drain(..).for_each(|event| self.hear(event));
+            let left = until.saturating_duration_since(Instant::now());
+            let done = patient.is_empty() || left.is_zero();
+            next = if done { None } else { events.recv_timeout(left).ok() };
         }
-        heard.into_iter().for_each(|event| self.hear(event));
+        patient.into_iter().for_each(|event| self.hear(event));
     }
 
     fn hear(&self, event: KernelEvent) {
@@ -67,6 +71,13 @@ impl Engine {
             KernelEvent::LinkGone { name, .. } => self.link_gone(&name),
             KernelEvent::SandboxLinkGone { namespace, .. } => self.reconcile_sandbox(&namespace),
             KernelEvent::NamespaceGone(namespace) => self.namespace_gone(&namespace),
+            KernelEvent::PeerEntryGone { namespace, key } => self.peer_entries_changed(&namespace, &[key], None),
+            KernelEvent::PeerEntryChanged { namespace, entry } => {
+                self.peer_entries_changed(&namespace, &[entry.to_key()], Some(&entry));
+            }
+            KernelEvent::Miss { namespace, target, .. } => self.resolve_miss(&namespace, &target),
+            KernelEvent::OverlayLinkGone { namespace, .. } => self.overlay_link_gone(&namespace),
+            KernelEvent::OverlayOverrun(namespace) => self.overlay_overrun(&namespace),
             KernelEvent::Overrun => {
                 tracing::warn!("notifications of the kernel were lost: comparing everything");
                 self.audit();
@@ -88,6 +99,9 @@ impl Engine {
     }
 
     fn link_gone(&self, name: &str) {
+        if name == plan::overlay::GATEWAY_BRIDGE {
+            self.way_out_gone();
+        }
         let concerned: Vec<Network> = {
             let state = self.state();
             let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
@@ -95,6 +109,18 @@ impl Engine {
             settled.filter(|n| shim(n) || rests_on(&state, n, name)).cloned().collect()
         };
         self.mend_networks(&concerned);
+    }
+
+    /// The gateway bridge is gone, by our own hand or another's: its ports hang loose.
+    fn way_out_gone(&self) {
+        self.reconcile_gateway();
+        let leaving: Vec<Network> = {
+            let state = self.state();
+            let ids: std::collections::BTreeSet<_> =
+                state.endpoints.values().filter(|e| !e.way_out.is_empty()).map(|e| e.network.clone()).collect();
+            ids.iter().filter_map(|id| state.networks.get(id)).cloned().collect()
+        };
+        leaving.iter().for_each(|network| self.reconcile_network(network));
     }
 
     fn mend_networks(&self, networks: &[Network]) {
@@ -115,9 +141,18 @@ impl Engine {
             endpoints.iter().filter(|e| !state.unsettled.contains(e.id.as_str())).filter_map(pair).collect()
         };
         for (network, endpoint) in found {
+            // The other end of its link may have gone with the overlay's namespace.
+            if let Err(error) = self.reconcile_overlay(&network) {
+                tracing::warn!(network = %network.name, %error, "the overlay could not be mended");
+            }
             self.reconcile_endpoint(&network, &endpoint);
         }
     }
+}
+
+/// Whether nothing is lost if an event is heard a moment later: nobody's packet waits for it.
+fn can_wait(event: &KernelEvent) -> bool {
+    matches!(event, KernelEvent::LinkChanged(_) | KernelEvent::LinkGone { .. })
 }
 
 /// Whether an event says all that an earlier one said.
@@ -132,7 +167,7 @@ fn supersedes(event: &KernelEvent, earlier: &KernelEvent) -> bool {
 
 /// Whether a network's parent is this link, or a provisioned one above it.
 fn rests_on(state: &crate::state::State, network: &Network, link: &str) -> bool {
-    let mut next: Option<&LinkName> = Some(&network.parent);
+    let mut next: Option<&LinkName> = network.parent.as_ref();
     while let Some(name) = next {
         if name.as_str() == link {
             return true;

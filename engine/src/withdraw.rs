@@ -13,27 +13,113 @@ impl Engine {
     /// Takes an endpoint out of the kernel and the store, at the same time, and then its addresses out of
     /// the plan: not before, for they must not be given out while the link lives.
     pub(crate) fn withdraw_endpoint(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
-        let pending = self.store.submit(records::delete_endpoint(network, endpoint));
-        let tag = LinkTag::of(endpoint.id.as_str());
-        let gone = self.kernel.apply(&place(&endpoint.attachment), tag, &[Op::DelLink]);
-        let deleted = pending.wait();
-        gone.map_err(Error::kernel("detach endpoint", &endpoint.name))?;
-        gone_or(deleted).map_err(Error::store("remove endpoint", &endpoint.name))?;
-        self.state().forget_endpoint(network, endpoint);
+        self.withdraw(network, endpoint, true)
+    }
+
+    /// The same for an attach that failed, whose claims may never have been this host's.
+    pub(crate) fn withdraw_unclaimed(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        self.withdraw(network, endpoint, false)
+    }
+
+    fn withdraw(&self, network: &Network, endpoint: &Endpoint, claimed: bool) -> Result<(), Error> {
+        // One that the store was not told of must be told of in its turn.
+        let asked = self.away().is_none() && !self.state().untold.contains_key(&endpoint.id);
+        let pending = asked.then(|| self.store.submit(records::delete_endpoint(network, endpoint)));
+        let viewed = self.is_shared().then(|| self.view_gone(endpoint));
+        let gone = self.remove_links_of(network, endpoint);
+        let deleted = pending.map(|pending| gone_or(pending.wait()));
+        gone?;
+        if let Some(viewed) = viewed {
+            viewed.wait().map_err(Error::store("forget endpoint", &endpoint.name))?;
+        }
+        match deleted {
+            Some(Ok(())) => self.state().forget_endpoint(network, endpoint),
+            Some(Err(error)) if !self.is_shared() => {
+                return Err(Error::store("remove endpoint", &endpoint.name)(error));
+            }
+            away => {
+                if let Some(Err(error)) = &away {
+                    self.store_failed(error);
+                }
+                // What may be released already may be another's by now.
+                let released = matches!(&away, Some(Err(error)) if error.unsettled());
+                self.hold(network, endpoint, claimed && !released)?;
+            }
+        }
+        self.drop_idle(network)?;
         if network.settings.host_access {
             self.refresh_shim(network)?;
         }
         self.runs.settle(&endpoint_intent(network, endpoint))
     }
 
+    /// After an endpoint of an overlay went: what the last one on this host leaves.
+    pub(crate) fn drop_idle(&self, network: &Network) -> Result<(), Error> {
+        if network.settings.driver.is_overlay() {
+            self.drop_idle_seat(network)?;
+            self.drop_idle_gateway()?;
+        }
+        Ok(())
+    }
+
+    /// Removes provisioned parents that nothing stands on: from the kernel, from the store, from memory.
+    pub(crate) fn remove_parents(&self, parents: &[ProvisionedLink]) -> Result<(), Error> {
+        // The uppermost first: a lower link would take it along, unannounced.
+        parents.iter().rev().try_for_each(|link| self.remove_host_link(LinkTag(link.group), link.name.as_str()))?;
+        let txn = records::delete_parents(store::Txn::new(), parents);
+        self.local.commit(txn).map_err(Error::store("forget", "parents that nothing needs"))?;
+        let mut state = self.state();
+        parents.iter().for_each(|link| drop(state.provisioned.remove(&link.name)));
+        Ok(())
+    }
+
+    /// Removes an endpoint's links from its sandbox.
+    pub(crate) fn remove_links_of(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
+        let failed = Error::kernel("detach endpoint", &endpoint.name);
+        if network.settings.driver.is_overlay() {
+            return self.remove_overlay_links(endpoint).map_err(failed);
+        }
+        let tag = LinkTag::of(endpoint.id.as_str());
+        self.kernel.apply(&place(&endpoint.attachment), tag, &[Op::DelLink]).map(drop).map_err(failed)
+    }
+
     /// Takes a network without endpoints, and the parents that were made for it, out of the kernel and
     /// the store.
     pub(crate) fn withdraw_network(&self, network: &Network, parents: &[ProvisionedLink]) -> Result<(), Error> {
-        let pending = self.store.submit(records::delete_network(network, parents));
+        let failed = || Error::store("remove network", &network.name);
+        let txn = records::delete_network(network);
+        // The parents are the host's own affair: where the store is shared, they are in another one.
+        let pending = match self.is_shared() {
+            false => self.store.submit(records::delete_parents(txn, parents)),
+            true => self.store.submit(txn),
+        };
         let gone = self.remove_links(network, parents);
         let deleted = pending.wait();
         gone?;
-        gone_or(deleted).map_err(Error::store("remove network", &network.name))?;
+        let removed = deleted.as_ref().map_or(0, |commit| commit.revision);
+        gone_or(deleted).map_err(failed())?;
+        self.forget_parents(parents)?;
+        self.forget_network(network, parents, removed);
+        self.runs.settle(&Intent::Network { network: Box::new(network.clone()), parents: parents.to_vec() })
+    }
+
+    /// What this host has of a network that is no more.
+    pub(crate) fn withdraw_local(&self, network: &Network, parents: &[ProvisionedLink]) -> Result<(), Error> {
+        self.remove_links(network, parents)?;
+        self.forget_parents(parents)?;
+        self.forget_network(network, parents, 0);
+        Ok(())
+    }
+
+    fn forget_parents(&self, parents: &[ProvisionedLink]) -> Result<(), Error> {
+        if parents.is_empty() || !self.is_shared() {
+            return Ok(());
+        }
+        let txn = records::delete_parents(store::Txn::new(), parents);
+        self.local.commit(txn).map(drop).map_err(Error::store("forget", "the parents made for a network"))
+    }
+
+    fn forget_network(&self, network: &Network, parents: &[ProvisionedLink], removed: u64) {
         let mut state = self.state();
         for link in parents {
             state.provisioned.remove(&link.name);
@@ -41,11 +127,14 @@ impl Engine {
         if state.networks.contains_key(&network.id) {
             state.forget_network(network);
         }
-        drop(state);
-        self.runs.settle(&Intent::Network { network: Box::new(network.clone()), parents: parents.to_vec() })
+        let buried = state.buried.entry(network.id.clone()).or_default();
+        *buried = removed.max(*buried);
     }
 
     fn remove_links(&self, network: &Network, parents: &[ProvisionedLink]) -> Result<(), Error> {
+        if network.settings.driver.is_overlay() {
+            self.drop_idle_seat(network)?;
+        }
         if network.settings.host_access {
             self.remove_host_link(plan::shim_tag(network), &plan::shim_name(network))?;
         }
@@ -65,7 +154,7 @@ impl Engine {
             let _mine = self.reservations.take([id.to_string()]);
             self.detach(&id)?;
         }
-        self.commit("remove sandbox", &sandbox.name, records::delete_sandbox(sandbox))?;
+        self.commit_local("remove sandbox", &sandbox.name, records::delete_sandbox(sandbox))?;
         let mut state = self.state();
         state.sandboxes.remove(&sandbox.id);
         state.unsettled.remove(sandbox.id.as_str());
@@ -77,7 +166,8 @@ impl Engine {
     /// Takes away what an unfinished operation left.
     pub(crate) fn settle(&self, intent: &Intent) -> Result<(), Error> {
         match intent {
-            Intent::Endpoint { network, endpoint } => self.withdraw_endpoint(network, endpoint),
+            // It may be an attach that never had its claims.
+            Intent::Endpoint { network, endpoint } => self.withdraw_unclaimed(network, endpoint),
             Intent::Network { network, parents } => self.withdraw_network(network, parents),
             Intent::Sandbox { sandbox } => self.withdraw_sandbox(sandbox),
         }

@@ -170,10 +170,40 @@ fn a_sandbox_that_ends_gives_its_addresses_back() {
     let rig = with_network(&[]);
     let sandbox = rig.sandbox("c1");
     rig.connect("n", "c1", EndpointSpec::default()).unwrap();
-    rig.kernel().remove_namespace(&sandbox.id);
+    rig.kernel().end_namespace(&sandbox.id);
     eventually("the endpoint is released", || rig.engine.endpoints().is_empty());
     rig.engine.remove_network("n").unwrap();
     assert_eq!((rig.keys(), rig.intents()), (vec![], 0));
+}
+
+#[test]
+fn a_late_end_takes_nothing_from_the_namespace_with_the_same_inode() {
+    let rig = with_network(&[]);
+    let (sandbox, other) = (rig.sandbox("c1"), rig.sandbox("c2"));
+    let kept = rig.connect("n", "c1", EndpointSpec::default()).unwrap();
+    rig.connect("n", "c2", EndpointSpec::default()).unwrap();
+    // Of an earlier namespace, whose inode c1's has.
+    rig.kernel().emit(&kernel::KernelEvent::NamespaceGone(sandbox.id.clone()));
+    rig.kernel().end_namespace(&other.id);
+    eventually("the later end was heard", || rig.engine.endpoints().len() == 1);
+    assert_eq!(rig.engine.endpoints(), [kept]);
+    assert_eq!((rig.links_in(&sandbox), rig.findings()), (vec!["eth0".to_owned()], vec![]));
+}
+
+#[test]
+fn a_namespace_with_the_path_and_the_inode_of_one_that_ended_inherits_nothing() {
+    let rig = with_network(&[]);
+    let sandbox = rig.sandbox("c1");
+    rig.connect("n", "c1", EndpointSpec::default()).unwrap();
+    let released = || rig.engine.endpoints().is_empty() && rig.intents() == 0;
+    rig.kernel().renew_namespace(&sandbox);
+    eventually("the endpoint is released", released);
+    assert_eq!(rig.links_in(&sandbox), [""; 0]);
+    // Its own endpoint is watched like any other's.
+    rig.connect("n", "c1", EndpointSpec::default()).unwrap();
+    rig.kernel().renew_namespace(&sandbox);
+    eventually("the endpoint is released", released);
+    assert_eq!(rig.links_in(&sandbox), [""; 0]);
 }
 
 #[test]
@@ -182,7 +212,7 @@ fn a_sandbox_that_ended_while_the_daemon_was_away() {
     let sandbox = rig.sandbox("c1");
     rig.connect("n", "c1", EndpointSpec::default()).unwrap();
     rig.engine.stop();
-    rig.kernel().remove_namespace(&sandbox.id);
+    rig.kernel().end_namespace(&sandbox.id);
     // Somebody else's namespace at the same path must not be taken for it.
     let other = rig.sandbox("c1");
     rig.reopen();

@@ -5,6 +5,7 @@ use super::{Rig, spec};
 use kernel::{Kernel, Place, SandboxPath};
 use model::request::{EndpointSpec, Target};
 use std::path::Path;
+use store::fake::FaultyStore;
 use trunkline_engine::Error;
 
 /// A world to strike: the engine on its host, two sandboxes, and the parent for its network.
@@ -12,6 +13,7 @@ pub(crate) struct World<K: Kernel + 'static> {
     pub(crate) rig: Rig<K>,
     pub(crate) sandboxes: [SandboxPath; 2],
     pub(crate) parent: &'static str,
+    pub(crate) driver: &'static str,
     /// What must live as long as the world.
     pub(crate) keep: Box<dyn std::any::Any>,
 }
@@ -30,8 +32,14 @@ impl<K: Kernel + 'static> World<K> {
     }
 
     fn create(&self) -> Result<(), Error> {
-        let options = [("parent", self.parent), ("host_access", "true"), ("mtu", "1400")];
-        let mut request = spec("macvlan", "n", &["192.168.1.0/24", "fd00:1::/64"], &options);
+        let mut options = vec![("mtu", "1400")];
+        if self.driver == "macvlan" {
+            options.push(("parent", self.parent));
+            if self.rig.process.shared.is_none() {
+                options.push(("host_access", "true"));
+            }
+        }
+        let mut request = spec(self.driver, "n", &["192.168.1.0/24", "fd00:1::/64"], &options);
         request.gateways = vec!["192.168.1.1".into()];
         self.rig.create(&request).map(drop)
     }
@@ -55,7 +63,10 @@ const OPERATIONS: [&str; 6] = ["create", "attach", "attach another", "detach", "
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
     Kernel,
+    /// The host's own store.
     Store,
+    /// The one that it shares.
+    Shared,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +77,22 @@ enum Fault {
 }
 
 /// How many kernel and store steps operation `at` takes.
-fn steps<K: Kernel + 'static>(world: &World<K>, at: usize) -> (u64, usize) {
-    let process = &world.rig.process;
+fn steps<K: Kernel + 'static>(world: &World<K>, at: usize) -> [(Part, usize); 3] {
     (0..at).for_each(|earlier| world.run(earlier).unwrap());
-    let before = (process.kernel.steps(), process.store.steps());
+    let now = || [Part::Kernel, Part::Store, Part::Shared].map(|part| (part, count(&world.rig, part)));
+    let before = now();
     world.run(at).unwrap();
-    (process.kernel.steps() - before.0, process.store.steps() - before.1)
+    let mut steps = now();
+    steps.iter_mut().zip(before).for_each(|(now, before)| now.1 -= before.1);
+    steps
+}
+
+fn count<K: Kernel + 'static>(rig: &Rig<K>, part: Part) -> usize {
+    match part {
+        Part::Kernel => usize::try_from(rig.process.kernel.steps()).unwrap(),
+        Part::Store => rig.process.store.steps(),
+        Part::Shared => rig.process.shared.as_ref().map_or(0, FaultyStore::steps),
+    }
 }
 
 /// What is declared, in the store and in the engine, and what is there.
@@ -106,15 +127,16 @@ fn picture<K: Kernel + 'static>(world: &World<K>) -> Picture {
 }
 
 fn arm<K: Kernel + 'static>(rig: &Rig<K>, part: Part, fault: Fault, step: usize) {
-    let (kernel, store) = (&rig.process.kernel, &rig.process.store);
+    let kernel = &rig.process.kernel;
+    let store = if part == Part::Shared { rig.process.shared.as_ref().unwrap() } else { &rig.process.store };
     let (in_kernel, in_store) = (kernel.steps() + step as u64, store.steps() + step);
     match (part, fault) {
         (Part::Kernel, Fault::Fail) => kernel.fail_at(in_kernel),
         (Part::Kernel, Fault::DieBefore) => kernel.kill_before(in_kernel),
         (Part::Kernel, Fault::DieAfter) => kernel.kill_after(in_kernel),
-        (Part::Store, Fault::Fail) => store.fail_at(in_store),
-        (Part::Store, Fault::DieBefore) => store.kill_at(in_store),
-        (Part::Store, Fault::DieAfter) => store.lose_answer_at(in_store),
+        (_, Fault::Fail) => store.fail_at(in_store),
+        (_, Fault::DieBefore) => store.kill_at(in_store),
+        (_, Fault::DieAfter) => store.lose_answer_at(in_store),
     }
 }
 
@@ -134,22 +156,27 @@ fn strike<K: Kernel + 'static>(
     let answer = world.run(at);
     let removes = at >= 3;
     if fault == Fault::Fail {
-        // What could not be undone at once, or was begun and must be finished, the audit settles.
-        world.rig.engine.gc(false).unwrap();
+        // What could not be undone at once, or was begun and must be finished, the audit settles, when the store is
+        // back.
+        super::eventually("the store is back", || world.rig.reaches());
+        super::eventually("what is left is settled", || world.rig.engine.gc(false).is_ok());
     } else {
         assert!(answer.is_err() || world.rig.process.store.killed(), "{case}: acknowledged by a dead process");
         world.rig.reopen();
     }
-    let now = picture(&world);
     let (before, after) = (&pictures[at], &pictures[at + 1]);
-    let acceptable = match (&answer, removes) {
-        (Ok(()), _) => now == *after,
+    let acceptable = |now: &Picture| match (&answer, removes) {
+        (Ok(()), _) => now == after,
         // An attach that was not acknowledged is undone.
-        (Err(_), false) => now == *before,
+        (Err(_), false) => now == before,
         // A removal that was begun may be finished.
-        (Err(_), true) => now == *before || now == *after,
+        (Err(_), true) => now == before || now == after,
     };
-    assert!(acceptable, "{case}: answer {answer:?}\nnow    {now:?}\nbefore {before:?}\nafter  {after:?}");
+    let now = settled(&world, acceptable);
+    assert!(acceptable(&now), "{case}: answer {answer:?}\nnow    {now:?}\nbefore {before:?}\nafter  {after:?}");
+    if world.rig.process.shared.is_some() {
+        super::eventually("nothing is to be found", || world.rig.findings().is_empty());
+    }
     assert_eq!(world.rig.findings(), [""; 0], "{case}");
 
     // It goes on from there, to a host as it was.
@@ -157,7 +184,20 @@ fn strike<K: Kernel + 'static>(
     for (later, name) in OPERATIONS.iter().enumerate().skip(next) {
         world.run(later).unwrap_or_else(|error| panic!("{case}: then {name}: {error}"));
     }
-    assert_eq!(picture(&world), pictures[0], "{case}");
+    assert_eq!(settled(&world, |now| *now == pictures[0]), pictures[0], "{case}");
+}
+
+/// The picture, once it is as wanted: what a shared store is told later takes a moment.
+fn settled<K: Kernel + 'static>(world: &World<K>, wanted: impl Fn(&Picture) -> bool) -> Picture {
+    let mut tries = if world.rig.process.shared.is_some() { 1000 } else { 1 };
+    loop {
+        let now = picture(world);
+        tries -= 1;
+        if tries == 0 || wanted(&now) {
+            return now;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
 }
 
 /// Strikes every operation at every step, each time in a fresh world.
@@ -165,19 +205,17 @@ pub(crate) fn everywhere<K: Kernel + 'static>(world: impl Fn() -> World<K>) {
     let expected = |done: usize| {
         let world = world();
         (0..done).for_each(|at| world.run(at).unwrap());
+        world.rig.engine.gc(false).unwrap();
         picture(&world)
     };
     let pictures: Vec<Picture> = (0..=OPERATIONS.len()).map(expected).collect();
     assert_eq!(pictures.first(), pictures.last());
     for (at, name) in OPERATIONS.iter().enumerate() {
-        let (kernel, store) = steps(&world(), at);
-        assert!(kernel > 0 && store > 0, "{name}");
+        let taken = steps(&world(), at);
+        assert!(taken.iter().map(|(_, steps)| steps).sum::<usize>() > 0, "{name}");
         for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
-            for step in 1..=usize::try_from(kernel).unwrap() {
-                strike(world(), at, Part::Kernel, fault, step, &pictures);
-            }
-            for step in 1..=store {
-                strike(world(), at, Part::Store, fault, step, &pictures);
+            for (part, steps) in taken {
+                (1..=steps).for_each(|step| strike(world(), at, part, fault, step, &pictures));
             }
         }
     }

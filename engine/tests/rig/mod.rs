@@ -3,51 +3,65 @@
 
 #![allow(dead_code, reason = "each test uses a part of the rig")]
 
+pub(crate) mod cluster;
 pub(crate) mod faults;
 pub(crate) mod real;
 
 use ipnet::IpNet;
 use kernel::fake::FakeKernel;
 use kernel::faulty::FaultyKernel;
-use kernel::{Announcement, HostRoute, Kernel, KernelEvent, Place, SandboxPath};
+use kernel::{Announcement, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath};
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
 use model::{LinkName, NamespaceId, NetworkSpec};
-use plan::{Hardware, LinkInfo, LinkTag, Op, SeenLink};
+use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::Receiver;
 use std::time::Duration;
 use store::fake::FaultyStore;
-use store::{Capabilities, Entry, LeaseId, Pending, Redb, Store, Txn, Watch};
+use store::{Capabilities, Entry, Health, LeaseId, Pending, Redb, Store, Txn, Watch};
 use trunkline_engine::{Engine, EngineConfig, Error};
 
 /// The kernel and the store of one process: when one dies, so does the other.
 pub(crate) struct Process<K> {
     pub(crate) kernel: FaultyKernel<K>,
+    /// The host's own store, and the one it shares with others if it does.
     pub(crate) store: FaultyStore,
+    pub(crate) shared: Option<FaultyStore>,
+    /// What is behind them: for the engine's own threads, whose steps come at any time and are not counted.
+    behind: [Arc<dyn Store>; 2],
+}
+
+/// Whether this is a thread that the engine started, not one that asks something of it.
+fn is_background() -> bool {
+    ["watch", "store-watch", "lease", "judge", "lookup"].contains(&std::thread::current().name().unwrap_or_default())
 }
 
 impl<K: Kernel> Process<K> {
     /// Ends what the other half does not know yet.
     fn share_fate(&self) {
-        if self.kernel.is_dead() {
-            self.store.kill();
-        } else if self.store.killed() {
+        let stores = || std::iter::once(&self.store).chain(&self.shared);
+        if self.kernel.is_dead() || stores().any(FaultyStore::killed) {
             self.kernel.kill();
+            stores().for_each(FaultyStore::kill);
         }
     }
 
-    fn kernel<T>(&self, call: impl FnOnce(&FaultyKernel<K>) -> T) -> T {
+    fn kernel<T>(&self, call: impl FnOnce(&dyn Kernel) -> T) -> T {
         self.share_fate();
-        let result = call(&self.kernel);
+        let counted = !is_background() || self.kernel.is_dead();
+        let result = call(if counted { &self.kernel } else { self.kernel.inner() });
         self.share_fate();
         result
     }
 
-    fn store<T>(&self, call: impl FnOnce(&FaultyStore) -> T) -> T {
+    fn store<T>(&self, shared: bool, call: impl FnOnce(&dyn Store) -> T) -> T {
         self.share_fate();
-        let result = call(&self.store);
+        let faulty = if shared { self.shared.as_ref().unwrap_or(&self.store) } else { &self.store };
+        let counted = !is_background() || faulty.killed();
+        let result = call(if counted { faulty } else { &*self.behind[usize::from(shared)] });
         self.share_fate();
         result
     }
@@ -55,6 +69,7 @@ impl<K: Kernel> Process<K> {
     /// A new process in the same world.
     pub(crate) fn restart(&self) {
         self.store.reset();
+        self.shared.iter().for_each(FaultyStore::reset);
         self.kernel.revive();
     }
 }
@@ -68,7 +83,7 @@ impl<K> std::fmt::Debug for ItsStore<K> {
 /// The kernel of a [`Process`].
 pub(crate) struct ItsKernel<K>(Arc<Process<K>>);
 /// The store of a [`Process`].
-pub(crate) struct ItsStore<K>(Arc<Process<K>>);
+pub(crate) struct ItsStore<K>(Arc<Process<K>>, bool);
 
 type Answer<T> = Result<T, kernel::Error>;
 
@@ -112,37 +127,73 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     fn watch_sandbox(&self, sandbox: &SandboxPath) -> Answer<()> {
         self.0.kernel(|k| k.watch_sandbox(sandbox))
     }
-    fn events(&self) -> Answer<Receiver<KernelEvent>> {
+    fn events(&self) -> Answer<Events> {
         self.0.kernel(|k| k.events())
+    }
+    fn create_namespace(&self, path: &Path) -> Answer<NamespaceId> {
+        self.0.kernel(|k| k.create_namespace(path))
+    }
+    fn remove_namespace(&self, path: &Path) -> Answer<()> {
+        self.0.kernel(|k| k.remove_namespace(path))
+    }
+    fn namespaces(&self, directory: &Path) -> Answer<Vec<PathBuf>> {
+        self.0.kernel(|k| k.namespaces(directory))
+    }
+    fn peer_entries(&self, overlay: &SandboxPath) -> Answer<BTreeSet<PeerEntry>> {
+        self.0.kernel(|k| k.peer_entries(overlay))
+    }
+    fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Answer<()> {
+        self.0.kernel(|k| k.program(overlay, ops))
+    }
+    fn watch_overlay(&self, overlay: &SandboxPath) -> Answer<()> {
+        self.0.kernel(|k| k.watch_overlay(overlay))
+    }
+    fn route_to(&self, address: IpAddr) -> Answer<Option<RouteTo>> {
+        self.0.kernel(|k| k.route_to(address))
+    }
+    fn probe(&self, address: IpAddr, timeout: Duration) -> Answer<bool> {
+        self.0.kernel(|k| k.probe(address, timeout))
+    }
+    fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Answer<()> {
+        self.0.kernel(|k| k.masquerade(bridge, prefixes))
+    }
+    fn unmasquerade(&self, bridge: &LinkName) -> Answer<()> {
+        self.0.kernel(|k| k.unmasquerade(bridge))
     }
 }
 
 impl<K: Kernel> Store for ItsStore<K> {
     fn get(&self, key: &str) -> Result<Option<Entry>, store::Error> {
-        self.0.store(|s| s.get(key))
+        self.0.store(self.1, |s| s.get(key))
     }
     fn list(&self, prefix: &str) -> Result<(Vec<Entry>, u64), store::Error> {
-        self.0.store(|s| s.list(prefix))
+        self.0.store(self.1, |s| s.list(prefix))
     }
     fn submit(&self, txn: Txn) -> Pending {
-        self.0.store(|s| s.submit(txn))
+        self.0.store(self.1, |s| s.submit(txn))
     }
     fn watch(&self, prefix: &str, after: Option<u64>) -> Result<Watch, store::Error> {
-        self.0.store(|s| s.watch(prefix, after))
+        self.0.store(self.1, |s| s.watch(prefix, after))
     }
     fn grant(&self, ttl: Duration) -> Result<LeaseId, store::Error> {
-        self.0.store(|s| s.grant(ttl))
+        self.0.store(self.1, |s| s.grant(ttl))
     }
     fn keep_alive(&self, lease: LeaseId) -> Result<(), store::Error> {
-        self.0.store(|s| s.keep_alive(lease))
+        self.0.store(self.1, |s| s.keep_alive(lease))
     }
     fn revoke(&self, lease: LeaseId) -> Result<(), store::Error> {
-        self.0.store(|s| s.revoke(lease))
+        self.0.store(self.1, |s| s.revoke(lease))
+    }
+    fn health(&self) -> Health {
+        self.0.store.health()
     }
     fn capabilities(&self) -> Capabilities {
-        self.0.store.capabilities()
+        self.0.behind[usize::from(self.1)].capabilities()
     }
 }
+
+/// The address of a host in memory on its underlay.
+pub(crate) const VTEP: &str = "192.168.56.11";
 
 /// Runs a closure where the engine is to live.
 type Home = Box<dyn Fn(&mut (dyn FnMut() + Send))>;
@@ -158,11 +209,20 @@ pub(crate) struct Rig<K: Kernel + 'static = FakeKernel> {
 impl Rig {
     /// A host in memory with eth0 and eth1.
     pub(crate) fn new() -> Self {
+        Self::on(false)
+    }
+
+    /// The same, with a store that it could share with others.
+    pub(crate) fn shared() -> Self {
+        Self::on(true)
+    }
+
+    fn on(shared: bool) -> Self {
         let kernel = FakeKernel::new();
         kernel.add_physical("eth0");
         kernel.add_physical("eth1");
         kernel.add_namespace(Path::new("/proc/thread-self/ns/net"));
-        Self::with(kernel, Box::new(|inside| inside()))
+        Self::with_store(kernel, Box::new(|inside| inside()), shared)
     }
 
     /// A bare sandbox.
@@ -188,8 +248,16 @@ impl Rig {
 impl<K: Kernel + 'static> Rig<K> {
     /// A host on this kernel, whose engine is opened in `home`.
     pub(crate) fn with(kernel: K, home: Home) -> Self {
-        let store = FaultyStore::new(Arc::new(Redb::in_memory().unwrap()));
-        let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store });
+        Self::with_store(kernel, home, false)
+    }
+
+    /// The same, with a store that it could share with others.
+    pub(crate) fn with_store(kernel: K, home: Home, shared: bool) -> Self {
+        let store = || -> Arc<dyn Store> { Arc::new(Redb::in_memory().unwrap()) };
+        let behind = [store(), store()];
+        let faulty = |at: usize| FaultyStore::new(Arc::clone(&behind[at]));
+        let (store, shared) = (faulty(0), shared.then(|| faulty(1)));
+        let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store, shared, behind });
         let run_dir = tempfile::tempdir().unwrap();
         let engine = open(&process, run_dir.path(), &home);
         Self { process, engine, home, run_dir }
@@ -227,8 +295,19 @@ impl<K: Kernel + 'static> Rig<K> {
     }
 
     /// The store's keys.
+    /// What the store has, but the host's identifier, which stays for good.
     pub(crate) fn keys(&self) -> Vec<String> {
-        self.process.store.list("").unwrap().0.into_iter().map(|e| e.key).collect()
+        let all = self.process.behind.iter().flat_map(|store| store.list("").unwrap().0).map(|e| e.key);
+        let lasting = ["host-id/", "view", "host/", "known-host/", "address-space/", "gateway/", "honoured-removal/"];
+        let mut keys: Vec<_> = all.filter(|key| !lasting.iter().any(|l| key.starts_with(l))).collect();
+        keys.sort();
+        keys
+    }
+
+    /// Whether the shared store answers, as far as was told.
+    pub(crate) fn reaches(&self) -> bool {
+        let told = self.engine.events_since(model::Timestamp(0));
+        told.into_iter().rev().find(|e| e.object == "store").is_none_or(|e| e.action == "reachable")
     }
 
     pub(crate) fn findings(&self) -> Vec<String> {
@@ -250,9 +329,14 @@ fn open<K: Kernel + 'static>(process: &Arc<Process<K>>, run_dir: &Path, home: &H
     let mut config = EngineConfig::new(run_dir);
     // Tests ask for audits themselves.
     config.audit_every = Duration::from_secs(3600);
+    config.host.vtep = Some(VTEP.parse().unwrap());
+    if process.shared.is_some() {
+        config.shared = Some(Arc::new(ItsStore(Arc::clone(process), true)));
+        config.lease_ttl = Duration::from_secs(5);
+    }
     let mut opened = None;
     home(&mut || {
-        let (kernel, store) = (ItsKernel(Arc::clone(process)), ItsStore(Arc::clone(process)));
+        let (kernel, store) = (ItsKernel(Arc::clone(process)), ItsStore(Arc::clone(process), false));
         opened = Some(Engine::open(config.clone(), Arc::new(kernel), Arc::new(store)));
     });
     opened.unwrap().unwrap()

@@ -17,5 +17,5 @@ pub(crate) fn world(parent: &'static str) -> World<Rtnl> {
     let sandboxes = [place(&held[0]), place(&held[1])];
     let home = Arc::clone(&host);
     let rig = Rig::with(kernel, Box::new(move |inside| home.enter(inside).unwrap()));
-    World { rig, sandboxes, parent, keep: Box::new((host, other, held)) }
+    World { rig, sandboxes, parent, driver: "macvlan", keep: Box::new((host, other, held)) }
 }
