@@ -3,7 +3,10 @@
 use crate::path;
 use hyper::Method;
 use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
-use model::view::{DryRun, EndpointView, Finding, NetworkCreated, NetworkView, ParentView, SandboxView, Status};
+use model::view::{
+    DryRun, EndpointView, Finding, HostView, NetworkCreated, NetworkView, ParentView, PeerCheck, PeerView, SandboxView,
+    Status,
+};
 use model::{NetworkSpec, Timestamp};
 use serde::Serialize;
 use std::{fmt, marker::PhantomData};
@@ -79,6 +82,21 @@ pub fn disconnect(network: &str, request: &DisconnectRequest) -> Call<EndpointVi
     post(path::fill(path::DISCONNECT, network), request)
 }
 
+/// An overlay's peers beside what the kernel has.
+pub fn peers(network: &str) -> Call<Vec<PeerView>> {
+    call(Method::GET, path::fill(path::PEERS, network))
+}
+
+/// The hosts that share the store.
+pub fn hosts() -> Call<Vec<HostView>> {
+    call(Method::GET, path::HOSTS)
+}
+
+/// Releases all that a host that will not come back held.
+pub fn remove_host(reference: &str) -> Call<HostView> {
+    call(Method::DELETE, path::fill(path::HOST, reference))
+}
+
 /// All endpoints.
 pub fn endpoints() -> Call<Vec<EndpointView>> {
     call(Method::GET, path::ENDPOINTS)
@@ -117,6 +135,16 @@ pub fn parents() -> Call<Vec<ParentView>> {
 /// Compares the records with the kernel; what differs.
 pub fn check() -> Call<Vec<Finding>> {
     call(Method::POST, path::CHECK)
+}
+
+/// Tests the underlay to every other host.
+pub fn check_peers() -> Call<Vec<PeerCheck>> {
+    call(Method::POST, path::CHECK_PEERS)
+}
+
+/// What hosts share, as `trunkline store import` reads it: a JSON object a line. Read by [`crate::Client::lines`].
+pub fn export() -> Call<Box<serde_json::value::RawValue>> {
+    call(Method::GET, path::EXPORT)
 }
 
 /// Removes what no record needs; what was, or with `dry_run` would be, removed.

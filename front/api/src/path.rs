@@ -14,6 +14,12 @@ pub const NETWORK: &str = "/v1/networks/{reference}";
 pub const CONNECT: &str = "/v1/networks/{reference}/connect";
 /// POST a [`model::request::DisconnectRequest`]: [`model::view::EndpointView`].
 pub const DISCONNECT: &str = "/v1/networks/{reference}/disconnect";
+/// GET: an overlay's [`model::view::PeerView`]s.
+pub const PEERS: &str = "/v1/networks/{reference}/peers";
+/// GET: the [`model::view::HostView`]s of the hosts that share the store.
+pub const HOSTS: &str = "/v1/hosts";
+/// DELETE: releases what a dead host held; its [`model::view::HostView`].
+pub const HOST: &str = "/v1/hosts/{reference}";
 /// GET: the endpoints of all networks.
 pub const ENDPOINTS: &str = "/v1/endpoints";
 /// GET: the sandboxes. POST a [`model::request::SandboxRequest`]: [`model::view::SandboxView`].
@@ -29,6 +35,12 @@ pub const PARENTS: &str = "/v1/parents";
 pub const EVENTS: &str = "/v1/events";
 /// POST: compares records and kernel; what differs.
 pub const CHECK: &str = "/v1/check";
+/// POST: tests the underlay to every other host; [`model::view::PeerCheck`]s.
+pub const CHECK_PEERS: &str = "/v1/check/peers";
+/// GET: what hosts share, in the form that `trunkline store import` reads: a JSON object a line.
+pub const EXPORT: &str = "/v1/store/export";
+/// GET: metrics as Prometheus reads them.
+pub const METRICS: &str = "/metrics";
 /// POST `?dry_run=true`: removes what no record needs; what was, or would be, removed.
 pub const GC: &str = "/v1/gc";
 

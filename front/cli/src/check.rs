@@ -1,4 +1,4 @@
-//! `trunkline check`: fails when something is found.
+//! `trunkline check`: fails when something is found; with `--peers`, tests the network between hosts.
 
 use crate::error::Error;
 use crate::filter::Filtered;
@@ -6,10 +6,13 @@ use crate::listing::{Listing, Row};
 use crate::session::Session;
 use api::call;
 use model::Timestamp;
-use model::view::Finding;
+use model::view::{Finding, PeerCheck};
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Test the network to every other host: gossip's and VXLAN's ports, the path MTU, TCP
+    #[arg(long)]
+    peers: bool,
     #[command(flatten)]
     listing: Listing,
 }
@@ -34,7 +37,44 @@ impl Row for Finding {
     }
 }
 
+impl Filtered for PeerCheck {
+    const KEYS: &'static [&'static str] = &["host", "check", "ok"];
+
+    fn matches(&self, key: &str, value: &str) -> bool {
+        match key {
+            "host" => self.host == value,
+            "check" => self.check == value,
+            _ => self.ok.to_string() == value,
+        }
+    }
+}
+
+impl Row for PeerCheck {
+    const HEADERS: &'static [&'static str] = &["HOST", "CHECK", "RESULT", "DETAIL"];
+
+    fn cells(&self, _: Timestamp) -> Vec<String> {
+        let result = if self.ok { "ok" } else { "failed" };
+        vec![self.host.clone(), self.check.clone(), result.into(), self.detail.clone()]
+    }
+
+    fn key(&self) -> &str {
+        &self.check
+    }
+}
+
+fn peers(args: &Args, session: &Session) -> Result<u8, Error> {
+    let checks = session.daemon()?.send(&call::check_peers())?;
+    args.listing.print(&checks)?;
+    match checks.iter().filter(|check| !check.ok).count() {
+        0 => Ok(0),
+        failed => Err(Error::Underlay { failed, all: checks.len() }),
+    }
+}
+
 pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
+    if args.peers {
+        return peers(args, session);
+    }
     let findings = session.daemon()?.send(&call::check())?;
     args.listing.print(&findings)?;
     if findings.is_empty() { Ok(0) } else { Err(Error::Problems(findings.len())) }

@@ -3,12 +3,13 @@
 use crate::error::Error;
 use crate::session::Session;
 use crate::{
-    check, daemon, demo, document, endpoint, events, exec, gc, logs, network, parent, ps, rm, run, status, stop,
+    check, daemon, demo, document, endpoint, events, exec, gc, host, logs, network, parent, peers, ps, rm, run, status,
+    stop, store,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
-/// Real networks for containers and plain processes: macvlan, ipvlan and 802.1Q trunks
+/// Real networks for containers and plain processes: macvlan, ipvlan, 802.1Q trunks and VXLAN overlays
 #[derive(Debug, Parser)]
 #[command(name = "trunkline", version, subcommand_required = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
@@ -51,11 +52,19 @@ enum Command {
     /// Endpoints of all networks
     #[command(subcommand, arg_required_else_help = true)]
     Endpoint(endpoint::Command),
+    /// The peers of an overlay: the store's view, the kernel's tables, and what differs
+    Peers(peers::Args),
+    /// Hosts that share the store
+    #[command(subcommand, arg_required_else_help = true)]
+    Host(host::Command),
+    /// Carry networks, endpoints and claims from one store to another
+    #[command(subcommand, arg_required_else_help = true)]
+    Store(store::Command),
     /// Print what happens, as it happens
     Events(events::Args),
     /// Show the daemon at a glance
     Status(status::Args),
-    /// Compare the records with the kernel
+    /// Compare the records with the kernel, or test the network between hosts
     Check(check::Args),
     /// Remove what no record needs
     Gc(gc::Args),
@@ -84,6 +93,9 @@ pub(crate) fn dispatch(cli: Cli) -> Result<u8, Error> {
         Command::Rm(args) => rm::run(&args, &session),
         Command::Parent(command) => parent::dispatch(&command, &session),
         Command::Endpoint(command) => endpoint::dispatch(&command, &session),
+        Command::Peers(args) => peers::run(&args, &session),
+        Command::Host(command) => host::dispatch(&command, &session),
+        Command::Store(command) => store::dispatch(&command, &session),
         Command::Events(args) => events::run(&args, &session),
         Command::Status(args) => status::run(&args, &session),
         Command::Check(args) => check::run(&args, &session),

@@ -9,6 +9,7 @@ mod end;
 mod ipvlan;
 mod macvlan;
 mod needs;
+mod overlay;
 mod player;
 mod routed;
 mod stage;
@@ -28,13 +29,18 @@ use std::time::Instant;
 pub(crate) enum Command {
     /// macvlan, ipvlan and trunks in a lab of network namespaces; no root needed where user namespaces are allowed
     Lan,
+    /// Overlays between two hosts on etcd, heard by a serf agent
+    Overlay,
 }
 
 /// Plays it; 1 if anything differed from what was expected. To be called while this process has one
 /// thread.
 pub(crate) fn run(command: &Command) -> Result<u8, Error> {
-    let Command::Lan = command;
-    match lan() {
+    let played = match command {
+        Command::Lan => lan(),
+        Command::Overlay => overlay::overlay(),
+    };
+    match played {
         Ok(code) => Ok(code),
         Err(error) => {
             output::complain(&output::one_line(&error.to_string()));
@@ -55,7 +61,7 @@ fn lan() -> Result<u8, lab::Error> {
     let myself = std::env::current_exe()
         .map_err(|source| lab::Error::Io { op: "find this program's own file".to_owned(), source })?;
     let daemon = TestDaemon::start_program(&stage.host, &myself)?;
-    let mut player = Player::new(daemon);
+    let mut player = Player::new(vec![daemon]);
     let outcome = play(&mut player, &stage);
     if let Err(error) = outcome {
         player.broke_off(&error);

@@ -22,13 +22,14 @@ pub(crate) struct Args {
 }
 
 impl Filtered for EndpointView {
-    const KEYS: &'static [&'static str] = &["name", "id", "network", "sandbox"];
+    const KEYS: &'static [&'static str] = &["name", "id", "network", "sandbox", "host"];
 
     fn matches(&self, key: &str, value: &str) -> bool {
         match key {
             "name" => self.name.contains(value),
             "id" => self.id.as_str().starts_with(value),
             "network" => self.network == value || self.network_id.as_str().starts_with(value),
+            "host" => self.host_name.as_deref() == Some(value) || self.host.as_str().starts_with(value),
             _ => self.sandbox.as_deref() == Some(value),
         }
     }
@@ -36,7 +37,7 @@ impl Filtered for EndpointView {
 
 impl Row for EndpointView {
     const HEADERS: &'static [&'static str] =
-        &["ENDPOINT ID", "NAME", "NETWORK", "ADDRESSES", "MAC ADDRESS", "LINK", "NAMESPACE", "STATUS"];
+        &["ENDPOINT ID", "NAME", "NETWORK", "ADDRESSES", "MAC ADDRESS", "HOST", "LINK", "NAMESPACE", "STATUS"];
 
     fn cells(&self, _: Timestamp) -> Vec<String> {
         let addresses: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
@@ -46,6 +47,7 @@ impl Row for EndpointView {
             self.network.clone(),
             addresses.join(","),
             self.mac.map(|mac| mac.to_string()).unwrap_or_default(),
+            self.host_name.clone().unwrap_or_else(|| self.host.short().into()),
             self.link.clone().unwrap_or_default(),
             self.path.display().to_string(),
             health(&self.health),

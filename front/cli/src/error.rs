@@ -91,6 +91,35 @@ pub(crate) enum Error {
         /// How many there were.
         all: usize,
     },
+    /// `peers --check` found differences.
+    #[error(
+        "{drifted} of {all} peers of network {network} differ from the store: the daemon mends them within seconds; if not, see its log"
+    )]
+    Drift {
+        /// The overlay.
+        network: String,
+        /// How many differ.
+        drifted: usize,
+        /// How many there are.
+        all: usize,
+    },
+    /// `check --peers` found something.
+    #[error("{failed} of {all} checks between hosts failed")]
+    Underlay {
+        /// How many failed.
+        failed: usize,
+        /// How many there were.
+        all: usize,
+    },
+    /// A store that is opened by the command itself.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// An import that was refused, or broke off.
+    #[error("cannot import: {reason}{remedy}", remedy = if reason.contains("merge") { " (--merge)" } else { "" })]
+    Import {
+        /// The store's reason.
+        reason: String,
+    },
     /// `check` found something.
     #[error("check found {0} problem{plural}; `trunkline gc` removes what is left over", plural = if *.0 == 1 { "" } else { "s" })]
     Problems(usize),

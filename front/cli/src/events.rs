@@ -10,6 +10,9 @@ use std::time::Duration;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Go on with what happens, which is also what is done without it: only --until ends the listing
+    #[arg(long, conflicts_with = "until")]
+    follow: bool,
     /// Begin with what happened since: seconds since 1970, 2026-11-22T01:23:45Z, or an age such as 10m
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -54,7 +57,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
         Some("now") => Some(now),
         Some(text) => Some(clock::parse(text, now)?),
     };
-    let follow = until.is_none_or(|until| until > now);
+    let follow = args.follow || until.is_none_or(|until| until > now);
     let limit = until.filter(|_| follow).map(|until| Duration::from_millis(until.0 - now.0));
     let mut outcome = Ok(());
     session.daemon()?.lines(&call::events(since, follow), limit, |event: Event| {

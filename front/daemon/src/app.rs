@@ -1,23 +1,27 @@
 //! The routes: parse, call the engine, answer.
 
 use crate::answer::{Failure, json};
-use crate::{body, events};
+use crate::gossip::Membership;
+use crate::metrics::{Histogram, Metrics};
+use crate::{body, checks, events, export};
 use api::{MAX_BODY, path};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
-use axum::http::{Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use engine::Engine;
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
+use model::view::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 use tokio::sync::watch;
 
@@ -25,6 +29,9 @@ use tokio::sync::watch;
 #[derive(Debug, Clone)]
 pub(crate) struct App {
     pub(crate) engine: Arc<Engine>,
+    /// The gossip, where there is any.
+    pub(crate) membership: Option<Arc<Membership>>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Turns true when the daemon stops: answers without an end must end.
     pub(crate) stopping: watch::Receiver<bool>,
 }
@@ -35,6 +42,10 @@ type Payload = Result<Bytes, BytesRejection>;
 
 /// The API of `engine`, for [`crate::serve()`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
 pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
+    routes(App { engine, membership: None, metrics: Arc::default(), stopping })
+}
+
+pub(crate) fn routes(app: App) -> Router {
     Router::new()
         .route(path::STATUS, get(status))
         .route(path::NETWORKS, get(networks).post(create_network))
@@ -42,6 +53,9 @@ pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
         .route(path::NETWORK, get(network).delete(remove_network))
         .route(path::CONNECT, post(connect))
         .route(path::DISCONNECT, post(disconnect))
+        .route(path::PEERS, get(peers))
+        .route(path::HOSTS, get(hosts))
+        .route(path::HOST, delete(remove_host))
         .route(path::ENDPOINTS, get(endpoints))
         .route(path::SANDBOXES, get(sandboxes).post(create_sandbox))
         .route(path::SANDBOX, get(sandbox).delete(remove_sandbox))
@@ -49,12 +63,15 @@ pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
         .route(path::PARENTS, get(parents))
         .route(path::EVENTS, get(events::stream))
         .route(path::CHECK, post(check))
+        .route(path::CHECK_PEERS, post(check_peers))
         .route(path::GC, post(gc))
+        .route(path::EXPORT, get(records))
+        .route(path::METRICS, get(metrics))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(axum::middleware::from_fn(log))
-        .with_state(App { engine, stopping })
+        .with_state(app)
 }
 
 impl App {
@@ -73,6 +90,25 @@ impl App {
         T: Serialize + Send + 'static,
         F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
     {
+        self.catch(status, call)
+    }
+
+    /// The same for a call that attaches or detaches: its time is measured.
+    async fn timed<T, F>(&self, status: StatusCode, times: fn(&Metrics) -> &Histogram, call: F) -> Answer
+    where
+        T: Serialize + Send + 'static,
+        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
+    {
+        let begun = Instant::now();
+        let answer = self.catch(status, call);
+        match &answer {
+            Ok(_) => times(&self.metrics).observe(begun.elapsed()),
+            Err(_) => drop(self.metrics.failed.fetch_add(1, Ordering::Relaxed)),
+        }
+        answer
+    }
+
+    fn catch<T: Serialize>(&self, status: StatusCode, call: impl FnOnce(&Engine) -> Result<T, Failure>) -> Answer {
         // The engine's locks outlive a panic (`PoisonError::into_inner`), and so may the connection.
         match catch_unwind(AssertUnwindSafe(|| call(&self.engine))) {
             Ok(Ok(value)) => Ok(json(status, &value)),
@@ -86,6 +122,14 @@ impl App {
             }
         }
     }
+}
+
+/// The metrics alone, for a listener that anybody may reach.
+pub(crate) fn metrics_only(app: App) -> Router {
+    Router::new()
+        .route(path::METRICS, get(metrics))
+        .fallback(async || Failure::new(StatusCode::NOT_FOUND, format!("only {} is served here", path::METRICS)))
+        .with_state(app)
 }
 
 fn reference(path: Reference) -> Result<String, Failure> {
@@ -108,7 +152,12 @@ fn dry_run(query: Option<&str>) -> Result<bool, Failure> {
 }
 
 async fn status(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.status())).await
+    let membership = app.membership.clone();
+    app.call(move |engine| {
+        let members = membership.map(|m| m.members()).unwrap_or_default();
+        Ok(Status { members, ..engine.status() })
+    })
+    .await
 }
 
 async fn networks(State(app): State<App>) -> Answer {
@@ -140,12 +189,35 @@ async fn remove_network(State(app): State<App>, path: Reference) -> Answer {
 
 async fn connect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<ConnectRequest>(body)?);
-    app.call_as(StatusCode::CREATED, move |engine| Ok(engine.connect(&reference, &request)?)).await
+    let call = move |engine: &Engine| Ok(engine.connect(&reference, &request)?);
+    app.timed(StatusCode::CREATED, |m| &m.attach, call).await
 }
 
 async fn disconnect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<DisconnectRequest>(body)?);
-    app.call(move |engine| Ok(engine.disconnect(&reference, &request.target)?)).await
+    let call = move |engine: &Engine| Ok(engine.disconnect(&reference, &request.target)?);
+    app.timed(StatusCode::OK, |m| &m.detach, call).await
+}
+
+async fn peers(State(app): State<App>, path: Reference) -> Answer {
+    let reference = reference(path)?;
+    app.call(move |engine| Ok(engine.peers(&reference)?)).await
+}
+
+async fn hosts(State(app): State<App>) -> Answer {
+    app.call(|engine| Ok(engine.hosts())).await
+}
+
+async fn remove_host(State(app): State<App>, path: Reference) -> Answer {
+    let (reference, membership) = (reference(path)?, app.membership.clone());
+    app.call(move |engine| {
+        let removed = engine.remove_host(&reference)?;
+        if let Some(membership) = &membership {
+            membership.forget(&removed.name);
+        }
+        Ok(removed)
+    })
+    .await
 }
 
 async fn endpoints(State(app): State<App>) -> Answer {
@@ -158,7 +230,8 @@ async fn sandboxes(State(app): State<App>) -> Answer {
 
 async fn create_sandbox(State(app): State<App>, body: Payload) -> Answer {
     let request = payload::<SandboxRequest>(body)?;
-    app.call_as(StatusCode::CREATED, move |engine| Ok(engine.create_sandbox(&request)?)).await
+    let call = move |engine: &Engine| Ok(engine.create_sandbox(&request)?);
+    app.timed(StatusCode::CREATED, |m| &m.attach, call).await
 }
 
 async fn sandbox(State(app): State<App>, path: Reference) -> Answer {
@@ -168,7 +241,8 @@ async fn sandbox(State(app): State<App>, path: Reference) -> Answer {
 
 async fn remove_sandbox(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| Ok(engine.remove_sandbox(&reference)?)).await
+    let call = move |engine: &Engine| Ok(engine.remove_sandbox(&reference)?);
+    app.timed(StatusCode::OK, |m| &m.detach, call).await
 }
 
 async fn sandbox_exited(State(app): State<App>, path: Reference, body: Payload) -> Answer {
@@ -182,6 +256,20 @@ async fn parents(State(app): State<App>) -> Answer {
 
 async fn check(State(app): State<App>) -> Answer {
     app.call(|engine| Ok(engine.check()?)).await
+}
+
+async fn check_peers(State(app): State<App>) -> Answer {
+    let membership = app.membership.clone();
+    app.call(move |engine| checks::peers(engine, membership.as_deref())).await
+}
+
+async fn records(State(app): State<App>) -> Answer {
+    export::records(&app.engine)
+}
+
+async fn metrics(State(app): State<App>) -> Response {
+    let text = app.metrics.write(&app.engine, app.membership.as_deref());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response()
 }
 
 async fn gc(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {

@@ -1,40 +1,23 @@
 //! The daemon's settings. Each may be written as a flag, in the environment, or in a TOML file; the
 //! first of these that has it wins, and the default stands behind them.
 
+mod address;
+mod layer;
+mod store;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use address::GOSSIP_PORT;
+pub use address::{
+    Advertise, Bind, advertise as read_advertise, bind as read_bind, listener as read_listener, names_a_host,
+};
+pub use layer::{Flags, StoreFlags};
+pub use store::StoreConfig;
+
 use crate::Error;
-use serde::Deserialize;
+use layer::{Layer, from_environment, from_file, from_flags};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-
-/// The flags of `trunkline daemon`. `--socket` is the program's global flag.
-#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
-pub struct Flags {
-    /// Where networks, endpoints and addresses are kept: redb:PATH [env: TRUNKLINE_STORE] [default: redb:STATE_DIR/trunkline.redb]
-    #[arg(long, value_name = "STORE")]
-    pub store: Option<String>,
-    /// The directory of what outlives a reboot [env: TRUNKLINE_STATE_DIR] [default: /var/lib/trunkline]
-    #[arg(long, value_name = "DIR")]
-    pub state_dir: Option<PathBuf>,
-    /// The directory of what does not: socket, intents, logs and exit codes of `run` [env: TRUNKLINE_RUN_DIR] [default: /run/trunkline]
-    #[arg(long, value_name = "DIR")]
-    pub run_dir: Option<PathBuf>,
-    /// How the log is written: text or json [env: TRUNKLINE_LOG_FORMAT] [default: text]
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<String>,
-    /// A TOML file with these settings: store, state_dir, run_dir, log_format, socket [env: TRUNKLINE_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-}
-
-/// One place where settings are written.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-struct Layer {
-    store: Option<String>,
-    state_dir: Option<PathBuf>,
-    run_dir: Option<PathBuf>,
-    socket: Option<PathBuf>,
-    log_format: Option<String>,
-}
 
 /// How the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,10 +29,12 @@ pub enum LogFormat {
 }
 
 /// The settings in force.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Config {
-    /// The embedded store's file.
-    pub store: PathBuf,
+    /// What is shared with other hosts, or this host's own file.
+    pub store: StoreConfig,
+    /// The file of what is this host's own: the store itself, if that is a file.
+    pub local: PathBuf,
     /// The directory of what outlives a reboot.
     pub state_dir: PathBuf,
     /// The directory of what does not.
@@ -58,10 +43,74 @@ pub struct Config {
     pub socket: PathBuf,
     /// How the log is written.
     pub log_format: LogFormat,
+    /// This host's name among those that share the store.
+    pub host_name: String,
+    /// The address that the other hosts send to, and where that was written; none: it is found.
+    pub advertise: Option<Setting<Advertise>>,
+    /// Where the gossip listens; none: at the usual port of the advertised address.
+    pub bind: Option<Setting<Bind>>,
+    /// Members of the gossip to join; empty: those that the store knows.
+    pub join: Vec<String>,
+    /// The file of the gossip's keys.
+    pub keyring: Option<PathBuf>,
+    /// Where metrics are served over TCP.
+    pub metrics: Option<Setting<SocketAddr>>,
+}
+
+/// A value, and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting<T> {
+    /// The value.
+    pub value: T,
+    /// The command line, the environment, or a file's path.
+    pub place: String,
 }
 
 const COMMAND_LINE: &str = "the command line";
 const ENVIRONMENT: &str = "the environment";
+
+/// Places of settings with what is written there, the first first.
+struct Layers(Vec<(String, Layer)>);
+
+impl Layers {
+    fn read(flags: &Flags, socket: Option<&Path>, environment: impl Fn(&str) -> Option<String>) -> Result<Self, Error> {
+        let file = flags.config.clone().or_else(|| environment("TRUNKLINE_CONFIG").map(PathBuf::from));
+        let mut layers = vec![
+            (COMMAND_LINE.to_owned(), from_flags(flags, socket)),
+            (ENVIRONMENT.to_owned(), from_environment(&environment)),
+        ];
+        if let Some(path) = file.filter(|path| !path.as_os_str().is_empty()) {
+            layers.push((path.display().to_string(), from_file(&path)?));
+        }
+        Ok(Self(layers))
+    }
+
+    /// The setting as the first place has it.
+    fn get<T: Clone>(&self, get: impl Fn(&Layer) -> &Option<T>) -> Option<Setting<T>> {
+        let found =
+            |(place, layer): &(String, Layer)| get(layer).clone().map(|value| Setting { value, place: place.clone() });
+        self.0.iter().find_map(found)
+    }
+
+    fn value<T: Clone>(&self, get: impl Fn(&Layer) -> &Option<T>) -> Option<T> {
+        self.get(get).map(|setting| setting.value)
+    }
+}
+
+impl Setting<String> {
+    /// Reads the text; the error names the setting and its place.
+    fn parse<T>(self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Setting<T>, Error> {
+        match parse(&self.value) {
+            Ok(value) => Ok(Setting { value, place: self.place }),
+            Err(reason) => Err(setting(name, &self.place, reason)),
+        }
+    }
+}
+
+/// An error about a setting.
+pub(crate) fn setting(name: &str, place: &str, reason: String) -> Error {
+    Error::Setting { name: name.into(), place: place.into(), reason }
+}
 
 impl Config {
     /// Puts the settings together. `socket` is the global `--socket`, `environment` looks a variable up.
@@ -70,146 +119,103 @@ impl Config {
         socket: Option<&Path>,
         environment: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, Error> {
-        let file = flags.config.clone().or_else(|| environment("TRUNKLINE_CONFIG").map(PathBuf::from));
-        let mut layers = vec![
-            (COMMAND_LINE.to_owned(), from_flags(flags, socket)),
-            (ENVIRONMENT.to_owned(), from_environment(&environment)),
+        Self::merge(&Layers::read(flags, socket, environment)?)
+    }
+
+    fn merge(layers: &Layers) -> Result<Self, Error> {
+        let state_dir = layers.value(|l| &l.state_dir).unwrap_or_else(|| "/var/lib/trunkline".into());
+        let run_dir = layers.value(|l| &l.run_dir).unwrap_or_else(|| "/run/trunkline".into());
+        let socket = layers.value(|l| &l.socket).unwrap_or_else(|| run_dir.join("trunkline.sock"));
+        let own = state_dir.join("trunkline.redb");
+        let store = store::load(layers)?.unwrap_or_else(|| StoreConfig::file(own.clone()));
+        let local = store.path().map_or(own, Path::to_path_buf);
+        let log_format = layers.get(|l| &l.log_format).map(|s| s.parse("log_format", log_format)).transpose()?;
+        let host_name = match layers.get(|l| &l.host_name) {
+            Some(name) => name.parse("host_name", host_name)?.value,
+            None => own_name()?,
+        };
+        let advertise = layers.get(|l| &l.advertise).map(|s| s.parse("advertise", address::advertise)).transpose()?;
+        let bind = layers.get(|l| &l.bind).map(|s| s.parse("bind", address::bind)).transpose()?;
+        let join = layers.get(|l| &l.join).map(join).transpose()?;
+        let keyring = layers.get(|l| &l.keyring).map(|s| readable("keyring", s)).transpose()?;
+        let metrics = layers.get(|l| &l.metrics).map(|s| s.parse("metrics", address::listener)).transpose()?;
+        let gossip = [
+            ("bind", bind.as_ref().map(|s| &s.place)),
+            ("join", join.as_ref().map(|s| &s.place)),
+            ("keyring", keyring.as_ref().map(|s| &s.place)),
         ];
-        if let Some(path) = file {
-            layers.push((path.display().to_string(), from_file(&path)?));
+        if let ((name, Some(place)), true) = (first(&gossip), store.path().is_some()) {
+            let reason = "hosts gossip about what they share: give the store that they share, too, with --store \
+                          etcd://HOST:PORT or consul://HOST:PORT";
+            return Err(setting(name, place, reason.into()));
         }
-        Self::merge(&layers)
+        Ok(Self {
+            store,
+            local,
+            state_dir,
+            run_dir,
+            socket,
+            log_format: log_format.map_or(LogFormat::Text, |s| s.value),
+            host_name,
+            advertise,
+            bind,
+            join: join.map(|s| s.value).unwrap_or_default(),
+            keyring: keyring.map(|s| s.value),
+            metrics,
+        })
     }
 
-    fn merge(layers: &[(String, Layer)]) -> Result<Self, Error> {
-        let path = |get: fn(&Layer) -> &Option<PathBuf>| layers.iter().find_map(|(_, layer)| get(layer).clone());
-        let text = |get: fn(&Layer) -> &Option<String>| {
-            layers.iter().find_map(|(place, layer)| get(layer).clone().map(|value| (place.clone(), value)))
-        };
-        let state_dir = path(|l| &l.state_dir).unwrap_or_else(|| "/var/lib/trunkline".into());
-        let run_dir = path(|l| &l.run_dir).unwrap_or_else(|| "/run/trunkline".into());
-        let socket = path(|l| &l.socket).unwrap_or_else(|| run_dir.join("trunkline.sock"));
-        let store = match text(|l| &l.store) {
-            None => state_dir.join("trunkline.redb"),
-            Some((place, value)) => match value.strip_prefix("redb:") {
-                Some(path) if !path.is_empty() => path.into(),
-                _ => return Err(setting("store", place, format!("{value:?} is no store: redb:PATH expected"))),
-            },
-        };
-        let log_format = match text(|l| &l.log_format) {
-            None => LogFormat::Text,
-            Some((place, value)) => match value.as_str() {
-                "text" => LogFormat::Text,
-                "json" => LogFormat::Json,
-                _ => {
-                    return Err(setting("log_format", place, format!("{value:?} is no format: text or json expected")));
-                }
-            },
-        };
-        Ok(Self { store, state_dir, run_dir, socket, log_format })
+    /// Whether other hosts use the store, too.
+    pub fn is_shared(&self) -> bool {
+        self.store.path().is_none()
     }
 }
 
-fn setting(name: &str, place: String, reason: String) -> Error {
-    Error::Setting { name: name.into(), place, reason }
+/// The first setting that is written anywhere.
+fn first<'a>(settings: &[(&'static str, Option<&'a String>)]) -> (&'static str, Option<&'a String>) {
+    settings.iter().copied().find(|(_, place)| place.is_some()).unwrap_or(("", None))
 }
 
-fn from_flags(flags: &Flags, socket: Option<&Path>) -> Layer {
-    Layer {
-        store: flags.store.clone(),
-        state_dir: flags.state_dir.clone(),
-        run_dir: flags.run_dir.clone(),
-        socket: socket.map(Path::to_path_buf),
-        log_format: flags.log_format.clone(),
-    }
-}
-
-fn from_environment(get: &impl Fn(&str) -> Option<String>) -> Layer {
-    // As elsewhere in the world of shells, a variable set to nothing is not set.
-    let get = |name| get(name).filter(|value| !value.is_empty());
-    Layer {
-        store: get("TRUNKLINE_STORE"),
-        state_dir: get("TRUNKLINE_STATE_DIR").map(PathBuf::from),
-        run_dir: get("TRUNKLINE_RUN_DIR").map(PathBuf::from),
-        socket: get("TRUNKLINE_SOCKET").map(PathBuf::from),
-        log_format: get("TRUNKLINE_LOG_FORMAT"),
+fn log_format(text: &str) -> Result<LogFormat, String> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err(format!("{text:?} is no format: text or json expected")),
     }
 }
 
-fn from_file(path: &Path) -> Result<Layer, Error> {
-    let wrong = |reason: String| Error::File { path: path.into(), reason };
-    let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
-    toml::from_str(&text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start].matches('\n').count() + 1);
-        let place = line.map(|n| format!("line {n}: ")).unwrap_or_default();
-        wrong(format!("{place}{}", error.message().replace(char::is_control, " ")))
-    })
+/// A host's name: it is a word on the command line, and a member's name in the gossip.
+fn host_name(text: &str) -> Result<String, String> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    match (1..=128).contains(&text.len()) && text.chars().all(fits) {
+        true => Ok(text.into()),
+        false => Err(format!("{text:?} is no host's name: 1 to 128 letters, digits, '-', '.' and '_' expected")),
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Write;
+/// This machine's name.
+fn own_name() -> Result<String, Error> {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    host_name(&name)
+        .map_err(|_| setting("host_name", "the kernel", format!("{name:?} is no name: set one with --host-name")))
+}
 
-    fn file(text: &str) -> tempfile::NamedTempFile {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        file
+fn join(given: Setting<Vec<String>>) -> Result<Setting<Vec<String>>, Error> {
+    match given.value.iter().find(|address| !address::names_a_host(address)) {
+        None => Ok(given),
+        Some(wrong) => Err(setting(
+            "join",
+            &given.place,
+            format!("{wrong:?} names no host: HOST, HOST:PORT or [IPV6]:PORT expected"),
+        )),
     }
+}
 
-    #[test]
-    fn defaults() {
-        let config = Config::load(&Flags::default(), None, |_| None).unwrap();
-        assert_eq!(config.store, Path::new("/var/lib/trunkline/trunkline.redb"));
-        assert_eq!(config.socket, Path::new(api::DEFAULT_SOCKET));
-        assert_eq!(config.log_format, LogFormat::Text);
-    }
-
-    #[test]
-    fn flag_then_environment_then_file() {
-        let file = file("store = 'redb:/file'\nstate_dir = '/file'\nrun_dir = '/file'\nlog_format = 'json'\n");
-        let flags = Flags { store: Some("redb:/flag".into()), config: Some(file.path().into()), ..Flags::default() };
-        let environment = |name: &str| match name {
-            "TRUNKLINE_STORE" => Some("redb:/environment".to_owned()),
-            "TRUNKLINE_STATE_DIR" => Some("/environment".to_owned()),
-            "TRUNKLINE_RUN_DIR" => Some(String::new()),
-            _ => None,
-        };
-        let config = Config::load(&flags, None, environment).unwrap();
-        assert_eq!(config.store, Path::new("/flag"));
-        assert_eq!(config.state_dir, Path::new("/environment"));
-        assert_eq!(config.run_dir, Path::new("/file"));
-        assert_eq!(config.socket, Path::new("/file/trunkline.sock"));
-        assert_eq!(config.log_format, LogFormat::Json);
-        let config = Config::load(&flags, Some(Path::new("/s")), environment).unwrap();
-        assert_eq!(config.socket, Path::new("/s"));
-    }
-
-    #[test]
-    fn the_file_may_come_from_the_environment() {
-        let file = file("state_dir = '/file'\n");
-        let path = file.path().to_str().unwrap().to_owned();
-        let config =
-            Config::load(&Flags::default(), None, |name| (name == "TRUNKLINE_CONFIG").then(|| path.clone())).unwrap();
-        assert_eq!(config.store, Path::new("/file/trunkline.redb"));
-    }
-
-    #[test]
-    fn errors_are_one_line_and_name_the_place() {
-        let file = file("state_dir = '/a'\nrundir = '/b'\n");
-        let flags = Flags { config: Some(file.path().into()), ..Flags::default() };
-        let error = Config::load(&flags, None, |_| None).unwrap_err().to_string();
-        assert!(error.contains("line 2: unknown field `rundir`"), "{error}");
-        assert!(!error.contains('\n'), "{error}");
-        let flags = Flags { store: Some("zookeeper://x".into()), ..Flags::default() };
-        assert_eq!(
-            Config::load(&flags, None, |_| None).unwrap_err().to_string(),
-            "invalid setting store in the command line: \"zookeeper://x\" is no store: redb:PATH expected"
-        );
-        let wrong = |name: &str| (name == "TRUNKLINE_LOG_FORMAT").then(|| "xml".to_owned());
-        assert_eq!(
-            Config::load(&Flags::default(), None, wrong).unwrap_err().to_string(),
-            "invalid setting log_format in the environment: \"xml\" is no format: text or json expected"
-        );
+/// A file that must be there.
+fn readable(name: &str, file: Setting<PathBuf>) -> Result<Setting<PathBuf>, Error> {
+    match std::fs::File::open(&file.value).and_then(|f| f.metadata()) {
+        Ok(found) if found.is_file() => Ok(file),
+        Ok(_) => Err(setting(name, &file.place, format!("{} is no file", file.value.display()))),
+        Err(error) => Err(setting(name, &file.place, format!("cannot read {}: {error}", file.value.display()))),
     }
 }

@@ -65,6 +65,9 @@ pub enum Error {
     /// The store; also when another daemon holds it.
     #[error(transparent)]
     Store(#[from] store::Error),
+    /// The gossip; also when its address is in use.
+    #[error(transparent)]
+    Gossip(#[from] transport::Error),
     /// The engine's recovery.
     #[error(transparent)]
     Engine(Box<engine::Error>),

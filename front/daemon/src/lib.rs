@@ -1,10 +1,12 @@
 //! The daemon: the engine behind an HTTP API on a unix socket.
 //!
 //! - [`config`]: settings from flags, environment and file.
+//! - `vtep`: this host's address among the others. `gossip`: the cluster that it is a member of.
 //! - `listen`: the socket, made or inherited.
 //! - `body`: bytes to requests, with errors that name the field.
 //! - `answer`: the engine's answers and errors to HTTP.
 //! - `app`: the routes. `events`: the one route that streams.
+//! - `checks`: tests of the underlay to other hosts. `export`: what hosts share. `metrics`: for Prometheus.
 //! - `serve`: connections, a thread each.
 //! - `service`: start, readiness, signals, stop.
 
@@ -13,18 +15,24 @@
 mod answer;
 mod app;
 mod body;
+mod checks;
 pub mod config;
 mod error;
 mod events;
+mod export;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gossip;
 mod listen;
 mod logs;
+mod metrics;
 mod serve;
 mod service;
+mod vtep;
 
 pub use app::router;
-pub use config::{Config, Flags};
+pub use config::{Config, Flags, StoreConfig, StoreFlags};
+pub use engine::is_shared_record;
 pub use error::Error;
 pub use serve::serve;
 pub use service::run;

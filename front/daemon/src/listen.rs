@@ -1,7 +1,9 @@
 //! The API's socket: made here, or inherited from the service manager.
 
 use crate::Error;
+use crate::config::{Setting, setting};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -45,6 +47,18 @@ pub(crate) fn refuse_live(path: &Path) -> Result<(), Error> {
         Ok(_) => Err(Error::SocketInUse { path: path.into() }),
         Err(_) => Ok(()),
     }
+}
+
+/// The listener of the metrics.
+pub(crate) fn tcp(address: &Setting<SocketAddr>) -> Result<TcpListener, Error> {
+    TcpListener::bind(address.value).map_err(|error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::AddrInUse => "; give another port",
+            std::io::ErrorKind::AddrNotAvailable => "; give an address of this host",
+            _ => "",
+        };
+        setting("metrics", &address.place, format!("cannot listen on {}: {error}{remedy}", address.value))
+    })
 }
 
 /// A socket at `path`, mode 0660. A file left behind by a daemon that is gone is replaced; one that

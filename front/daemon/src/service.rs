@@ -1,18 +1,22 @@
 //! The daemon's life: store, socket, engine, readiness, requests, the end.
 
+use crate::app::{self, App};
 use crate::config::Config;
+use crate::gossip;
 use crate::listen::{self, Socket};
-use crate::{Error, app, logs};
-use engine::{Engine, EngineConfig};
+use crate::metrics::{Metrics, Timed};
+use crate::{Error, logs, vtep};
+use engine::{Engine, EngineConfig, HostConfig};
 use kernel::Rtnl;
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 use std::fs::DirBuilder;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
-use store::Redb;
+use store::{Redb, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -20,24 +24,43 @@ use tokio::sync::watch;
 /// networks, endpoints and sandboxes stay as they are.
 pub fn run(config: &Config) -> Result<(), Error> {
     logs::start(config.log_format);
-    directory(&config.state_dir, 0o700)?;
-    directory(&config.run_dir, 0o755)?;
+    let kernel = Rtnl::open()?;
+    // What is wrong with the settings is told before anything is made.
+    let vtep = vtep::vtep(config, &kernel)?;
+    let shared = if config.is_shared() { Some(config.store.open()?) } else { None };
+    let metrics = config.metrics.as_ref().map(listen::tcp).transpose()?;
     // First the socket is tried, then the store's lock taken, and only then anything changed: a
     // second daemon must not reconcile beside the first.
     let inherited = listen::inherited()?;
     if inherited.is_none() {
         listen::refuse_live(&config.socket)?;
     }
-    let store = Redb::open(&config.store)?;
+    let gossip = vtep.filter(|_| config.is_shared());
+    gossip.map(|vtep| gossip::may_listen(config, vtep)).transpose()?;
+    directory(&config.state_dir, 0o700)?;
+    directory(&config.run_dir, 0o755)?;
+    let local = Redb::open(&config.local)?;
+    let gossip = gossip.map(|vtep| gossip::start(config, vtep)).transpose()?;
     let Socket { listener, own } = inherited.map_or_else(|| listen::bind(&config.socket), Ok)?;
-    let outcome = serve(config, store, listener);
+    let world = World { kernel: Arc::new(kernel), local: Arc::new(local), shared, vtep, gossip, metrics };
+    let outcome = serve(config, world, listener);
     if let Some(file) = own {
         file.remove();
     }
     outcome
 }
 
-fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Error> {
+/// What the settings stand for.
+struct World {
+    kernel: Arc<Rtnl>,
+    local: Arc<Redb>,
+    shared: Option<Arc<dyn Store>>,
+    vtep: Option<IpAddr>,
+    gossip: Option<gossip::Starting>,
+    metrics: Option<TcpListener>,
+}
+
+fn serve(config: &Config, world: World, listener: UnixListener) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
     // For signals and new connections; a connection's calls run on its own thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -49,29 +72,58 @@ fn serve(config: &Config, store: Redb, listener: UnixListener) -> Result<(), Err
     };
     raise_descriptors();
     let mut settings = EngineConfig::new(&config.run_dir);
-    settings.store_name = format!("redb:{}", config.store.display());
-    let engine = Engine::open(settings, Arc::new(Rtnl::open()?), Arc::new(store))?;
-    let outcome = runtime.block_on(accept(engine.clone(), listener, signals, config));
+    settings.store_name = config.store.address.to_string();
+    settings.host = HostConfig {
+        name: config.host_name.clone(),
+        vtep: world.vtep,
+        gossip: world.gossip.as_ref().map(|g| g.membership.advertise()),
+    };
+    let metrics = Arc::new(Metrics::default());
+    let timed = |store| -> Arc<dyn Store> { Arc::new(Timed::new(store, Arc::clone(&metrics.store))) };
+    // Of the two stores the one that attaches wait for.
+    let local = match world.shared {
+        Some(shared) => {
+            settings.shared = Some(timed(shared));
+            world.local
+        }
+        None => timed(world.local),
+    };
+    let engine = Engine::open(settings, world.kernel, local)?;
+    metrics.listen(&engine)?;
+    let membership = world.gossip.as_ref().map(|g| Arc::clone(&g.membership));
+    let gossip = world.gossip.map(|gossip| gossip.attach(&engine, config)).transpose()?;
+    let (stop, stopping) = watch::channel(false);
+    let app = App { engine: Arc::clone(&engine), membership, metrics, stopping };
+    let outcome = runtime.block_on(accept(app, stop, listener, world.metrics, signals, config));
+    if let Some(gossip) = gossip {
+        gossip.stop();
+    }
     engine.stop();
     tracing::info!("stopped");
     outcome
 }
 
 async fn accept(
-    engine: Arc<Engine>,
+    app: App,
+    stop: watch::Sender<bool>,
     listener: UnixListener,
+    metrics: Option<TcpListener>,
     mut signals: Signals,
     config: &Config,
 ) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
     listener.set_nonblocking(true).map_err(server("listen"))?;
     let listener = tokio::net::UnixListener::from_std(listener).map_err(server("listen"))?;
-    let (stop, stopping) = watch::channel(false);
-    let app = app::router(engine, stopping.clone());
+    let stopping = app.stopping.clone();
+    if let Some(metrics) = metrics {
+        publish(metrics, app.clone()).map_err(server("serve metrics"))?;
+    }
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %config.socket.display(),
-        store = %config.store.display(),
+        store = %config.store.address,
+        host = config.host_name,
+        gossip = app.membership.as_ref().map(|m| m.advertise().to_string()),
         "ready"
     );
     notify(NotifyState::Ready);
@@ -81,8 +133,29 @@ async fn accept(
         notify(NotifyState::Stopping);
         stop.send_replace(true);
     };
-    tokio::join!(stopped, crate::serve(listener, app, stopping));
+    tokio::join!(stopped, crate::serve(listener, app::routes(app), stopping));
     Ok(())
+}
+
+/// Serves metrics over TCP on a thread of its own, so that who asks for them slows nobody.
+fn publish(listener: TcpListener, app: App) -> std::io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut stopping = app.stopping.clone();
+    let work = move || {
+        runtime.block_on(async {
+            let listener = match tokio::net::TcpListener::from_std(listener) {
+                Ok(listener) => listener,
+                Err(error) => return tracing::error!(%error, "metrics cannot be served"),
+            };
+            let serving = axum::serve(listener, app::metrics_only(app)).into_future();
+            tokio::select! {
+                ended = serving => tracing::error!(?ended, "metrics are not served any more"),
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        });
+    };
+    std::thread::Builder::new().name("metrics-http".into()).spawn(work).map(drop)
 }
 
 struct Signals {

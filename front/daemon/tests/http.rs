@@ -6,7 +6,7 @@ use api::{Blocking, Client, ClientError, ErrorBody, call};
 use engine::{Engine, EngineConfig};
 use kernel::fake::FakeKernel;
 use model::request::{ConnectRequest, EndpointSpec, Target};
-use model::view::{Event, NetworkView};
+use model::view::{Event, NetworkView, StoreState};
 use model::{NetworkSpec, Timestamp};
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -256,4 +256,53 @@ fn nobody_there() {
         error,
         "cannot reach the daemon at /nonexistent/s: No such file or directory; start it with `trunkline daemon`"
     );
+}
+
+#[test]
+fn a_host_alone_has_no_others() {
+    let site = Site::start();
+    let mut client = site.client();
+    client.send(&call::create_network(&spec("mcv"))).unwrap();
+    let hosts = client.send(&call::hosts()).unwrap();
+    assert!(hosts.len() == 1 && hosts[0].this);
+    let status = client.send(&call::status()).unwrap();
+    assert!(matches!(status.store_state, StoreState::Reachable { .. }) && status.members.is_empty());
+    assert_eq!(site.raw("DELETE", &format!("/v1/hosts/{}", hosts[0].name), "", b"").0, 409);
+    assert_eq!(site.raw("DELETE", "/v1/hosts/nobody", "", b"").0, 404);
+    let (status, line) = site.raw("GET", "/v1/networks/mcv/peers", "", b"");
+    assert!(status == 400 && line.contains("only overlays have peers"), "{status} {line}");
+    assert_eq!(site.raw("GET", "/v1/networks/none/peers", "", b"").0, 404);
+    let (status, line) = site.post("/v1/check/peers", "");
+    assert!(status == 503 && line.contains("--store etcd://HOST:PORT"), "{status} {line}");
+    assert_eq!(site.raw("GET", "/v1/check/peers", "", b"").0, 405);
+}
+
+#[test]
+fn what_is_shared_is_exported_line_by_line() {
+    let site = Site::start();
+    site.client().send(&call::create_network(&spec("mcv"))).unwrap();
+    let mut lines = Vec::new();
+    let read = |line: Box<serde_json::value::RawValue>| {
+        lines.push(line.get().to_owned());
+        true
+    };
+    site.client().lines(&call::export(), None, read).unwrap();
+    assert_eq!(lines[0], "{\"trunkline_store\":1}");
+    assert!(lines.iter().any(|line| line.starts_with("{\"key\":\"network-name/mcv/\"")), "{lines:?}");
+    assert!(!lines.iter().any(|line| line.contains("host-id")), "{lines:?}");
+    let empty = Redb::in_memory().unwrap();
+    let file = lines.join("\n");
+    let imported = store::transfer::import(&empty, store::transfer::Into::Empty, file.as_bytes()).unwrap();
+    assert_eq!(imported.written, lines.len() - 1);
+}
+
+#[test]
+fn metrics_are_text() {
+    let site = Site::start();
+    let mut stream = UnixStream::connect(site.socket()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("text/plain; version=0.0.4"), "{answer}");
+    assert!(answer.contains("\ntrunkline_networks 0\n"), "{answer}");
 }

@@ -16,15 +16,8 @@ const LINKS: &[(&str, &str, &[&str])] = &[
 
 /// A line for each thing that is missing.
 pub(super) fn missing() -> Result<Vec<String>, Error> {
-    let programs: Vec<_> = PROGRAMS.iter().filter(|(program, _)| !installed(program)).collect();
-    if !programs.is_empty() {
-        let names: Vec<_> = programs.iter().map(|(program, _)| *program).collect();
-        let packages: Vec<_> = programs.iter().map(|(_, package)| *package).collect();
-        return Ok(vec![format!(
-            "the demonstration needs {}: install the packages `{}`",
-            names.join(", "),
-            packages.join(" ")
-        )]);
+    if let Some(line) = programs_missing(PROGRAMS) {
+        return Ok(vec![line]);
     }
     let modules = modules_missing()?;
     if modules.is_empty() {
@@ -34,6 +27,16 @@ pub(super) fn missing() -> Result<Vec<String>, Error> {
         "this machine's kernel lacks {}: in a checkout of the project, `cargo xtask demo` plays it in a virtual machine",
         modules.join(", ")
     )])
+}
+
+/// A line about the programs that are missing, if any are.
+pub(super) fn programs_missing(needed: &[(&str, &str)]) -> Option<String> {
+    let missing: Vec<_> = needed.iter().filter(|(program, _)| !installed(program)).collect();
+    let names: Vec<_> = missing.iter().map(|(program, _)| *program).collect();
+    let packages: std::collections::BTreeSet<_> = missing.iter().map(|(_, package)| *package).collect();
+    let packages: Vec<_> = packages.into_iter().collect();
+    let (names, packages) = (names.join(", "), packages.join(" "));
+    (!missing.is_empty()).then(|| format!("the demonstration needs {names}: install the packages `{packages}`"))
 }
 
 fn installed(program: &str) -> bool {

@@ -5,18 +5,36 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::time::Duration;
 
-/// Types commands on the docker host and keeps count of what was expected of them.
+/// Types commands on the hosts that have a daemon and keeps count of what was expected of them.
 pub(super) struct Player<'l> {
-    /// The daemon that the commands talk to.
-    pub(super) daemon: TestDaemon<'l>,
+    daemons: Vec<TestDaemon<'l>>,
+    /// The one that commands are typed for.
+    current: usize,
     sections: usize,
     checks: usize,
     differences: Vec<String>,
 }
 
 impl<'l> Player<'l> {
-    pub(super) fn new(daemon: TestDaemon<'l>) -> Self {
-        Self { daemon, sections: 0, checks: 0, differences: Vec::new() }
+    pub(super) fn new(daemons: Vec<TestDaemon<'l>>) -> Self {
+        Self { daemons, current: 0, sections: 0, checks: 0, differences: Vec::new() }
+    }
+
+    /// Goes to another host, by its name.
+    pub(super) fn on(&mut self, host: &str) -> &mut Self {
+        self.current = self.daemons.iter().position(|d| d.host().name() == host).unwrap_or(self.current);
+        self
+    }
+
+    /// The daemon that commands are typed for.
+    pub(super) fn daemon(&mut self) -> Result<&mut TestDaemon<'l>, Error> {
+        let nobody = || Error::NoLink { host: "the play".to_owned(), link: "daemon".to_owned() };
+        self.daemons.get_mut(self.current).ok_or_else(nobody)
+    }
+
+    /// Where a host's daemon keeps what does not outlive a reboot.
+    pub(super) fn run_dir(&mut self) -> Result<std::path::PathBuf, Error> {
+        Ok(self.daemon()?.run_dir())
     }
 
     /// Begins a part.
@@ -37,8 +55,11 @@ impl<'l> Player<'l> {
 
     /// Types a command on the docker host and prints what it prints.
     pub(super) fn run(&mut self, line: &str) -> Result<Output, Error> {
-        say(format_args!("$ {line}"));
-        Ok(shown(self.daemon.shell(line)?))
+        let several = self.daemons.len() > 1;
+        let daemon = self.daemon()?;
+        let host = if several { daemon.host().name() } else { "" };
+        say(format_args!("{host}$ {line}"));
+        Ok(shown(daemon.shell(line)?))
     }
 
     /// Types a command on another host.
@@ -93,8 +114,10 @@ impl<'l> Player<'l> {
         if !self.differences.is_empty() {
             say("What differed:");
             self.differences.iter().for_each(|difference| say(format_args!("  {difference}")));
-            say("The daemon's log:");
-            self.daemon.log().lines().for_each(|line| say(format_args!("  {line}")));
+            for daemon in &self.daemons {
+                say(format_args!("The log of the daemon on {}:", daemon.host().name()));
+                daemon.log().lines().for_each(|line| say(format_args!("  {line}")));
+            }
         }
         say(format_args!(
             "{held} of {all} expectations held in {} parts, {:.1} s",

@@ -10,7 +10,7 @@ use model::NetworkSpec;
 #[derive(Debug, clap::Args)]
 #[command(after_long_help = options::help())]
 pub(crate) struct Args {
-    /// The driver: macvlan or ipvlan
+    /// The driver: macvlan, ipvlan or overlay
     #[arg(short, long, default_value = "macvlan")]
     driver: String,
     /// A subnet, such as 192.168.1.0/24 or fd00:1::/64
