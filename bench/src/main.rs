@@ -7,6 +7,7 @@ mod attach;
 mod daemon;
 mod error;
 mod host;
+mod overlay;
 mod raw;
 mod stats;
 mod table;
@@ -29,12 +30,15 @@ enum Command {
     Workload(workload::Args),
     /// One attach and detach beside the CNI plugins and netavark
     Attach(attach::Args),
+    /// From an attach on one host to its entries on another, and a late host's first ping
+    Overlay(overlay::Args),
 }
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Workload(args) => workload::run(&args),
         Command::Attach(args) => attach::run(&args),
+        Command::Overlay(args) => overlay::run(&args),
     };
     match outcome {
         Ok(text) => {

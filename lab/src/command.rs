@@ -1,17 +1,17 @@
 //! Processes on a host.
 
-use crate::{Error, namespace::Sandbox};
+use crate::{Error, mounts::Mounts, namespace::Sandbox};
 use rustix::{
     io::Errno,
-    mount::{MountFlags, MountPropagationFlags, mount, mount_change},
-    process::{Signal, getppid, set_parent_process_death_signal},
-    thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space, unshare_unsafe},
+    process::{Signal, chdir, getppid, set_parent_process_death_signal},
+    thread::{LinkNameSpaceType, move_into_link_name_space},
 };
 use std::{
+    ffi::CString,
     fmt, io,
     os::{
         fd::{AsFd, BorrowedFd, RawFd},
-        unix::process::CommandExt,
+        unix::{ffi::OsStringExt, process::CommandExt},
     },
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -53,26 +53,22 @@ impl fmt::Display for Output {
     }
 }
 
-/// Makes a command start in a network namespace.
-///
-/// It gets a mount namespace too, with a /sys that shows the links of its own network: that mount
-/// tells those of the namespace in which it was made (sysfs's tag), and programs look there.
-pub(crate) fn place(command: &mut Command, namespace: &Sandbox) {
-    let fd: RawFd = namespace.raw_fd();
+/// Makes a command start in a network namespace, with these mounts.
+pub(crate) fn place(command: &mut Command, namespace: &Sandbox, mounts: &Mounts) {
+    let (network, mounts): (RawFd, RawFd) = (namespace.raw_fd(), mounts.raw_fd());
+    // Entering a mount namespace leads to its root (setns(2)).
+    let directory = std::env::current_dir().ok().and_then(|path| CString::new(path.into_os_string().into_vec()).ok());
     let move_in = move || {
-        // SAFETY: the namespace's descriptor is open in the child: it is closed on exec only, and the
-        // command is started while the namespace lives (`spawn` borrows it).
-        let file = unsafe { BorrowedFd::borrow_raw(fd) };
-        move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))?;
-        // SAFETY: no descriptor table is unshared; this child has one thread.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNS) }?;
-        mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)?;
-        let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-        match mount(c"sysfs", c"/sys", c"sysfs", flags, None) {
-            // In a user namespace whose own /sys is partly hidden, none can be mounted.
-            Ok(()) | Err(Errno::PERM) => Ok(()),
-            Err(errno) => Err(io::Error::from(errno)),
+        for (fd, kind) in [(network, LinkNameSpaceType::Network), (mounts, LinkNameSpaceType::Mount)] {
+            // SAFETY: the namespaces' descriptors are open in the child: they are closed on exec only, and the
+            // command is started while the host lives (`spawn` borrows it).
+            let file = unsafe { BorrowedFd::borrow_raw(fd) };
+            move_into_link_name_space(file.as_fd(), Some(kind))?;
         }
+        if let Some(directory) = &directory {
+            chdir(directory.as_c_str())?;
+        }
+        Ok(())
     };
     // SAFETY: the closure allocates nothing and makes system calls only.
     unsafe { command.pre_exec(move_in) };

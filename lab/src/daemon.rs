@@ -38,6 +38,8 @@ pub struct TestDaemon<'h> {
     directory: TempDir,
     child: Option<Child>,
     leftovers: Leftovers,
+    /// What `trunkline daemon` is given besides.
+    arguments: Vec<String>,
 }
 
 impl<'h> TestDaemon<'h> {
@@ -46,14 +48,25 @@ impl<'h> TestDaemon<'h> {
         Self::start_program(host, &program()?)
     }
 
+    /// Starts the binary that `TRUNKLINE_BIN` names, with these arguments besides, and waits until it is ready.
+    pub fn start_with<A: AsRef<str>>(host: &'h Host, arguments: &[A]) -> Result<Self, Error> {
+        Self::start_program_with(host, &program()?, arguments)
+    }
+
     /// Starts this binary, and waits until it is ready.
     pub fn start_program(host: &'h Host, program: &Path) -> Result<Self, Error> {
+        Self::start_program_with::<&str>(host, program, &[])
+    }
+
+    /// Starts this binary, with these arguments besides, and waits until it is ready.
+    pub fn start_program_with<A: AsRef<str>>(host: &'h Host, program: &Path, arguments: &[A]) -> Result<Self, Error> {
         let directory = TempDir::with_prefix("trunkline-lab-").map_err(Error::io("make a temporary directory"))?;
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).map_err(Error::io("make a temporary directory"))?;
         symlink(program, bin.join("trunkline")).map_err(Error::io("link to the binary"))?;
         let leftovers = Leftovers::watch(&format!("{SOCKET}={}", socket(&directory).display()), directory.path())?;
-        let mut daemon = Self { host, program: program.to_owned(), directory, child: None, leftovers };
+        let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
+        let mut daemon = Self { host, program: program.to_owned(), directory, child: None, leftovers, arguments };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -69,6 +82,7 @@ impl<'h> TestDaemon<'h> {
         let errors = log.try_clone().map_err(Error::io("open the daemon's log"))?;
         let mut command = self.cli_command(["daemon", "--state-dir"]);
         command.arg(self.state_dir()).arg("--run-dir").arg(self.run_dir()).arg("--socket").arg(self.socket());
+        command.args(&self.arguments);
         command.env("NOTIFY_SOCKET", &notify).stdin(null()?).stdout(log).stderr(errors);
         let child = self.child.insert(self.host.spawn(command)?);
         let process = pid(child);

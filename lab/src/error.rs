@@ -82,6 +82,19 @@ pub enum Error {
         /// The end of its log, on one line.
         log: String,
     },
+    /// A server is not ready after a long while.
+    #[error("the server {program} on {host} is not ready: {log}", program = .program.display())]
+    NotReady {
+        /// The binary.
+        program: PathBuf,
+        /// Where it runs.
+        host: String,
+        /// The end of its log, on one line.
+        log: String,
+    },
+    /// No loopback address is free for a server.
+    #[error("no loopback address is free for another server")]
+    NoAddress,
     /// The binary under test is unknown.
     #[error("the environment variable TRUNKLINE_BIN names no binary: build it and set the variable to its path")]
     NoProgram,

@@ -5,6 +5,7 @@ use crate::{
     capture::Capture,
     command,
     links::{self, NEW},
+    mounts::Mounts,
     namespace::Sandbox,
     netlink::Netlink,
 };
@@ -19,11 +20,12 @@ use std::{
     process::{Child, Command},
 };
 
-/// A namespace with its loopback link up, IPv6 without duplicate address detection and without
+/// A network namespace, and mounts of its own, with its loopback link up, IPv6 without duplicate address detection and without
 /// router advertisements.
 pub struct Host {
     name: String,
     namespace: Sandbox,
+    mounts: Mounts,
     pub(crate) netlink: Netlink,
 }
 
@@ -32,7 +34,8 @@ impl Host {
     pub fn new(name: &str) -> Result<Self, Error> {
         let namespace = Sandbox::new()?;
         let netlink = Netlink::open_in(&namespace)?;
-        let host = Self { name: name.to_owned(), namespace, netlink };
+        let mounts = Mounts::new(&namespace)?;
+        let host = Self { name: name.to_owned(), namespace, mounts, netlink };
         for setting in ["accept_dad", "accept_ra"] {
             host.sysctl(&format!("net/ipv6/conf/default/{setting}"), "0")?;
         }
@@ -60,7 +63,7 @@ impl Host {
     pub fn command<I: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = I>) -> Command {
         let mut command = Command::new(program);
         command.args(arguments);
-        command::place(&mut command, &self.namespace);
+        command::place(&mut command, &self.namespace, &self.mounts);
         command
     }
 

@@ -1,5 +1,5 @@
 //! Test networks for integration tests, the demonstration and benchmarks: hosts, switches with
-//! VLANs, trunks, captures, and the real daemon in one of the hosts.
+//! VLANs, trunks, captures, the real daemon in one of the hosts, and real etcd and Consul servers.
 //!
 //! Everything lives in network namespaces without names, made over rtnetlink. A namespace is held by
 //! a descriptor of this process and nothing else: when the values are dropped, or the process dies,
@@ -29,9 +29,12 @@ mod error;
 mod host;
 mod leftovers;
 mod links;
+mod mounts;
 mod namespace;
 mod netlink;
+mod ping;
 mod privilege;
+mod server;
 mod service;
 mod switch;
 
@@ -41,6 +44,10 @@ pub use daemon::{TestDaemon, program};
 pub use error::Error;
 pub use host::Host;
 pub use namespace::Sandbox;
+pub use ping::Ping;
 pub use privilege::become_root_in_user_namespace;
+pub use server::{
+    Certificate, ConsulCluster, ConsulOptions, ConsulServer, EtcdCluster, EtcdOptions, EtcdServer, Site, TestCa,
+};
 pub use service::Listener;
 pub use switch::{Port, Switch, SwitchPort};

@@ -60,7 +60,7 @@ impl AsFd for Sandbox {
 }
 
 /// Runs a closure on a thread of its own; its panic is passed on.
-fn on_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
+pub(crate) fn on_a_thread<T: Send>(body: impl FnOnce() -> T + Send) -> T {
     thread::scope(|scope| match scope.spawn(body).join() {
         Ok(value) => value,
         Err(payload) => panic::resume_unwind(payload),

@@ -1,7 +1,7 @@
 //! Debian's packages. Names of kernels change with each security update, so they are looked up, never written down.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -110,4 +110,33 @@ pub(crate) fn mirrors() -> (String, String) {
         }
     }
     mirrors
+}
+
+/// Where packages that are not installed are kept between runs: `$XDG_CACHE_HOME/trunkline`.
+pub(crate) fn cache() -> Result<PathBuf, Error> {
+    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
+    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home);
+    let dir = base.unwrap_or_else(|| "/root/.cache".into()).join("trunkline");
+    fs::create_dir_all(&dir).map_err(Error::file("make", &dir))?;
+    Ok(dir)
+}
+
+/// apt's settings for lists of our own, of another release of Debian: the machine's stay as they are.
+pub(crate) fn private_lists(suite: &str, cache: &Path) -> Result<Vec<String>, Error> {
+    let (main, security) = mirrors();
+    let apt = cache.join(format!("apt-{suite}"));
+    for dir in ["lists/partial", "archives/partial"] {
+        fs::create_dir_all(apt.join(dir)).map_err(Error::file("make", apt.join(dir)))?;
+    }
+    let by = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
+    let sources = format!("deb {by} {main} {suite} main\ndeb {by} {security} {suite}-security main\n");
+    let list = apt.join("sources.list");
+    fs::write(&list, sources).map_err(Error::file("write", &list))?;
+    let dir = apt.display();
+    Ok(vec![
+        format!("Dir::Etc::SourceList={}", list.display()),
+        "Dir::Etc::SourceParts=/dev/null".to_owned(),
+        format!("Dir::State::Lists={dir}/lists"),
+        format!("Dir::Cache={dir}"),
+    ])
 }

@@ -13,7 +13,10 @@ pub(crate) struct DemoArgs {
     /// The kernel of the virtual machine, if one is needed
     #[arg(long, value_name = "SERIES", default_value = vm::KERNELS[0])]
     kernel: String,
-    /// What `trunkline demo lan` takes
+    /// Overlays between hosts, instead of macvlan, ipvlan and trunks on one
+    #[arg(long)]
+    overlay: bool,
+    /// What `trunkline demo` takes beside it
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<String>,
 }
@@ -38,6 +41,9 @@ enum Measurement {
     Workload,
     /// One attach and detach, beside the CNI plugins and netavark
     Attach,
+    /// An overlay between hosts: from an attach to its entries elsewhere, a late host's first ping, and the programming
+    /// of peers beside the kernel's floor
+    Overlay,
 }
 
 /// Memory for 123 sandboxes, a daemon and the overlay that holds what they write. MiB.
@@ -47,8 +53,9 @@ const BENCH_MEMORY: u32 = 2048;
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Error> {
     install::for_tests()?;
     let trunkline = build(&["trunkline"])?;
-    let command = [&["demo".to_owned(), "lan".to_owned()], args.arguments.as_slice()].concat();
-    launch(&trunkline.join("trunkline"), command, &trunkline, probe::full_kernel()?, &args.kernel)
+    let (play, here) = if args.overlay { ("overlay", true) } else { ("lan", probe::full_kernel()?) };
+    let command = [&["demo".to_owned(), play.to_owned()], args.arguments.as_slice()].concat();
+    launch(&trunkline.join("trunkline"), command, &trunkline, here, &args.kernel)
 }
 
 /// Builds both binaries and measures.
@@ -58,9 +65,30 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     let (name, any_kernel) = match args.measurement {
         Measurement::Workload => ("workload", args.arguments.iter().any(|a| a == "--macvlan-only")),
         Measurement::Attach => ("attach", true),
+        Measurement::Overlay => ("overlay", true),
     };
     let command = [&[name.to_owned()], args.arguments.as_slice()].concat();
-    launch(&dir.join("trunkline-bench"), command, &dir, any_kernel || probe::full_kernel()?, &args.kernel)
+    let code = launch(&dir.join("trunkline-bench"), command, &dir, any_kernel || probe::full_kernel()?, &args.kernel)?;
+    match args.measurement {
+        Measurement::Overlay if code == 0 => peer_floor(),
+        _ => Ok(code),
+    }
+}
+
+/// The programming of peers beside the kernel's floor: it needs the kernel crate's own messages.
+fn peer_floor() -> Result<u8, Error> {
+    let mut command = cargo::command();
+    command.args([
+        "run",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--package",
+        "trunkline-kernel",
+        "--example",
+        "peer_floor",
+    ]);
+    process::status(&mut command).map(process::exit_code)
 }
 
 /// Builds the packages' binaries for release and returns the directory that they are in.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::Error;
-use crate::{apt, cargo, process, vm};
+use crate::{apt, cargo, consul, process, vm};
 
 /// The version that deny.toml was written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -28,6 +28,16 @@ const TESTS: &[Program] = &[
     program("fping", "fping"),
     program("traceroute", "traceroute"),
     program("ping", "iputils-ping"),
+    program("serf", "serf"),
+    program("nft", "nftables"),
+    program("iptables-nft", "iptables"),
+    program("tcpdump", "tcpdump"),
+    program("jq", "jq"),
+    program("curl", "curl"),
+    program("nsenter", "util-linux"),
+    program("etcd", "etcd-server"),
+    program("etcdctl", "etcd-client"),
+    program("openssl", "openssl"),
 ];
 
 /// What `bench attach` measures beside Trunkline, as Debian ships it.
@@ -37,18 +47,21 @@ const PEERS: &[Program] =
 /// Everything, for all commands.
 pub(crate) fn everything() -> Result<(), Error> {
     install(&[TESTS, PEERS])?;
+    consul::install()?;
     vm::install_programs()?;
     cargo_deny()
 }
 
 /// The programs that tests and the demonstration start.
 pub(crate) fn for_tests() -> Result<(), Error> {
-    install(&[TESTS])
+    install(&[TESTS])?;
+    consul::install()
 }
 
 /// The programs that the benchmarks compare with.
 pub(crate) fn for_benchmarks() -> Result<(), Error> {
-    install(&[TESTS, PEERS])
+    install(&[TESTS, PEERS])?;
+    consul::install()
 }
 
 fn install(lists: &[&[Program]]) -> Result<(), Error> {

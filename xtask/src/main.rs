@@ -3,6 +3,7 @@
 
 mod apt;
 mod cargo;
+mod consul;
 mod demo;
 mod deps;
 mod error;

@@ -107,7 +107,7 @@ fn status_names_kernel_modules() {
     let site = Site::start(&host);
     let modules = site.json("status --format json")["modules"].clone();
     let words: Vec<&String> = modules.as_object().unwrap().keys().collect();
-    assert_eq!(words, ["8021q", "dummy", "ipvlan", "macvlan"]);
+    assert_eq!(words, ["8021q", "bridge", "dummy", "ipvlan", "macvlan", "veth", "vxlan"]);
     for (module, health) in modules.as_object().unwrap() {
         let reason = health["reason"].as_str().unwrap_or_default();
         assert!(health["state"] == "ready" || !reason.is_empty(), "{module}: {health}");

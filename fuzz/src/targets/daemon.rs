@@ -2,7 +2,8 @@
 
 use super::temporary;
 use crate::outcome::{one_line, reached, refused, serde_shape};
-use ::daemon::{Config, Error, Flags, fuzzing};
+use ::daemon::config::{Bind, names_a_host, read_advertise, read_bind, read_listener};
+use ::daemon::{Config, Error, Flags, StoreFlags, fuzzing};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, SandboxRequest};
 use serde::Serialize;
@@ -24,7 +25,7 @@ pub(super) fn config(input: &[u8]) {
     });
     let text = String::from_utf8_lossy(input).into_owned();
     let flags = Flags {
-        store: Some(text.clone()),
+        store: StoreFlags { store: Some(text.clone()), ..StoreFlags::default() },
         state_dir: Some(PathBuf::from(&text)),
         log_format: Some("json".to_owned()),
         ..Flags::default()
@@ -42,8 +43,34 @@ fn tell(result: Result<Config, Error>) {
         }
         Ok(config) => {
             reached(format!("{:?}", config.log_format));
-            assert!(!config.store.as_os_str().is_empty(), "no store");
+            reached(config.is_shared());
+            assert!(!config.local.as_os_str().is_empty(), "no store");
+            assert!(!format!("{:?}", config.store).contains("secret-of-the-target"), "a secret is shown");
         }
+    }
+}
+
+/// `--advertise`, `--bind`, `--metrics`, `--join`.
+pub(super) fn address(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let told = |name: &str, result: Result<String, String>| match result {
+        Ok(shape) => reached(format!("{name} {shape}")),
+        Err(reason) => {
+            one_line(&reason);
+            reached(format!("{name} refused"));
+        }
+    };
+    told("advertise", read_advertise(&text).map(|_| "read".into()));
+    told("metrics", read_listener(&text).map(|a| a.is_ipv4().to_string()));
+    let bind = read_bind(&text);
+    if let Ok(Bind { address, port: Some(port) }) = bind {
+        // An address with its port is one to listen on, too.
+        assert_eq!(read_listener(&text), Ok((address, port).into()), "{text:?}");
+    }
+    told("bind", bind.map(|b| b.port.is_some().to_string()));
+    if names_a_host(&text) {
+        reached("host");
+        assert!(!text.contains(char::is_whitespace) && !text.contains('/'), "{text:?}");
     }
 }
 

@@ -16,6 +16,25 @@ pub(super) fn message(input: &[u8]) {
     }
 }
 
+/// The payload of a neighbour message: an entry, or a miss.
+pub(super) fn neighbour(input: &[u8]) {
+    tell(&fuzzing::neighbour(input));
+}
+
+/// A packet that came while an address was probed, behind a byte that tells the family.
+pub(super) fn reply(input: &[u8]) {
+    if let Some((family, packet)) = input.split_first() {
+        reached(fuzzing::is_reply(family & 1 == 0, packet));
+    }
+}
+
+/// What `iptables -S` lists.
+pub(super) fn listing(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let (chain, words) = fuzzing::listing(&text);
+    reached(format!("{chain:?} {}", words.min(99)));
+}
+
 fn tell(found: &[String]) {
     reached(found.len().min(9));
     found.iter().for_each(|text| reached(shape(text)));

@@ -8,6 +8,9 @@ mod names;
 mod network;
 mod packet;
 mod records;
+mod serf;
+mod store;
+mod underlay;
 mod words;
 
 use crate::outcome::{reached, refused, serde_shape};
@@ -70,11 +73,25 @@ pub const ALL: &[Target] = &[
     text("packet-frame", packet::frame, words::FRAMES),
     text("packet-announcement", packet::announcement, words::FRAMES),
     Target { trial: 2000, ..text("ipam-space", ipam::space, &[]) },
+    Target { trial: 2000, ..text("serf-datagram", serf::datagram, words::GOSSIP) },
+    Target { trial: 2000, ..text("serf-encrypted", serf::encrypted, words::GOSSIP) },
+    Target { trial: 2000, ..text("serf-stream", serf::stream, words::GOSSIP) },
+    Target { trial: 2000, ..text("serf-snapshot", serf::snapshot, words::GOSSIP) },
+    text("serf-tags", serf::tags, words::GOSSIP),
     text("kernel-datagram", kernel::datagram, words::NETLINK),
     text("kernel-message", kernel::message, words::NETLINK),
+    text("kernel-neighbour", kernel::neighbour, words::NETLINK),
+    text("kernel-reply", kernel::reply, words::NETLINK),
+    text("kernel-listing", kernel::listing, words::RULES),
+    text("store-address", store::address, words::ADDRESSES),
+    text("store-etcd", store::etcd, words::ETCD),
+    json("store-consul", store::consul, words::CONSUL),
+    Target { trial: 500, ..text("store-import", store::import, words::IMPORT) },
     Target { trial: 2000, ..text("daemon-config", daemon::config, words::CONFIG) },
+    text("daemon-address", daemon::address, words::ADDRESSES),
     json("daemon-body", daemon::body, words::REQUESTS),
     text("daemon-query", daemon::query, words::QUERY),
+    text("underlay-words", underlay::words, words::CHECKS),
     slow(json("engine-intent", engine::intent, words::RECORDS)),
     slow(json("engine-records", engine::records, words::RECORDS)),
 ];

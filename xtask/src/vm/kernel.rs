@@ -24,7 +24,7 @@ impl Kernel {
         if series.is_empty() || !series.chars().all(|c| c.is_ascii_digit() || c == '.') {
             return Err(Error::Usage(format!("--kernel {series}: a series such as 6.12 is wanted")));
         }
-        let cache = cache()?;
+        let cache = apt::cache()?;
         let dir = cache.join(format!("kernel-{series}"));
         let lock = File::create(cache.join("lock")).map_err(Error::file("make", cache.join("lock")))?;
         lock.lock().map_err(Error::file("lock", cache.join("lock")))?;
@@ -58,15 +58,6 @@ impl Kernel {
         let insmod = |line: &str| line.strip_prefix("insmod ").map(|path| PathBuf::from(path.trim()));
         Ok(lines.lines().filter_map(insmod).collect())
     }
-}
-
-/// Where kernels are kept between runs: `$XDG_CACHE_HOME/trunkline`.
-fn cache() -> Result<PathBuf, Error> {
-    let home = || Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache"));
-    let base = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|dir| dir.is_absolute()).or_else(home);
-    let dir = base.unwrap_or_else(|| "/root/.cache".into()).join("trunkline");
-    fs::create_dir_all(&dir).map_err(Error::file("make", &dir))?;
-    Ok(dir)
 }
 
 /// Downloads and unpacks the series' newest kernel into `scratch/root`.
@@ -112,22 +103,7 @@ fn private_lists(series: &str, cache: &Path) -> Result<Vec<String>, Error> {
         let reason = "in the machine's lists there is none, and no other release is known to carry it".to_owned();
         return Err(Error::NoKernel { series: series.to_owned(), reason });
     };
-    let (main, security) = apt::mirrors();
-    let apt = cache.join(format!("apt-{suite}"));
-    for dir in ["lists/partial", "archives/partial"] {
-        fs::create_dir_all(apt.join(dir)).map_err(Error::file("make", apt.join(dir)))?;
-    }
-    let by = "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg]";
-    let sources = format!("deb {by} {main} {suite} main\ndeb {by} {security} {suite}-security main\n");
-    let list = apt.join("sources.list");
-    fs::write(&list, sources).map_err(Error::file("write", &list))?;
-    let dir = apt.display();
-    Ok(vec![
-        format!("Dir::Etc::SourceList={}", list.display()),
-        "Dir::Etc::SourceParts=/dev/null".to_owned(),
-        format!("Dir::State::Lists={dir}/lists"),
-        format!("Dir::Cache={dir}"),
-    ])
+    apt::private_lists(suite, cache)
 }
 
 /// Takes the image and the modules out of the package in `dir`; the modules uncompressed, so that no guest has to do it.
