@@ -21,6 +21,7 @@ mod gateway;
 mod gossip;
 mod hosts;
 mod intent;
+mod last_view;
 mod lookup;
 mod metrics;
 mod network;

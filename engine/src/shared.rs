@@ -1,21 +1,17 @@
 //! Following a store that several hosts share: a list, then its watch, for ever. What others did becomes part of the
-//! state in memory, and of the kernel's tables where it concerns them. The last view is kept in the host's own
-//! store, for a start while the shared one is away.
+//! state in memory, and of the kernel's tables where it concerns them. The last view is kept
+//! ([`crate::last_view`]), for a start while the store is away.
 
 use crate::shared_state::{Changes, adopt, apply};
 use crate::state::State;
 use crate::{Engine, Error, records};
-use model::{Endpoint, Network};
+use model::Network;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use store::{Batch, Entry, Event, EventKind, MAX_OPERATIONS, Txn, Watch};
-
-/// Where the last view is kept in the host's own store.
-const VIEW: &str = "view/";
-const VIEW_REVISION: &str = "view-revision/";
+use store::{Batch, Entry, EventKind, Txn, Watch};
 
 /// How long the watch waits before other things get their turn.
 const TURN: Duration = Duration::from_millis(50);
@@ -399,76 +395,15 @@ impl Engine {
         self.emit("network", "remove", network.id.as_str(), network.name.as_str(), &[]);
     }
 
-    /// Writes the whole view to the host's own store.
-    fn keep_view(&self, entries: &[Entry], revision: u64) {
-        let known: BTreeSet<&str> = entries.iter().map(|e| e.key.as_str()).collect();
-        let stale = match self.local.list(VIEW) {
-            Ok((kept, _)) => kept,
-            Err(error) => return tracing::warn!(%error, "the store's last view could not be read"),
-        };
-        // This host's endpoints are kept by who attaches and detaches them.
-        let own: BTreeSet<String> = self.state().endpoints.values().map(records::endpoint_key).collect();
-        let stale = stale
-            .into_iter()
-            .filter(|e| !e.key.strip_prefix(VIEW).is_some_and(|key| known.contains(key) || own.contains(key)));
-        let deletes = stale.map(|e| Event { key: e.key[VIEW.len()..].to_owned(), kind: EventKind::Delete, revision });
-        let puts =
-            entries.iter().map(|e| Event { key: e.key.clone(), kind: EventKind::Put(e.value.clone()), revision });
-        let events: Vec<Event> = deletes.chain(puts).collect();
-        self.keep_changes(&Batch { revision, events });
-    }
-
-    /// Writes changes of the view to the host's own store; nobody waits for it.
-    fn keep_changes(&self, batch: &Batch) {
-        let remote: BTreeSet<String> = self.state().remote.values().map(records::endpoint_key).collect();
-        let skipped = |e: &&Event| {
-            let own = e.key.starts_with(records::ENDPOINTS) && e.kind != EventKind::Delete && !remote.contains(&e.key);
-            own || e.key.starts_with(records::HOSTS)
-        };
-        // The last state of each key: a transaction changes a key once.
-        let mut last: std::collections::BTreeMap<&str, &EventKind> = std::collections::BTreeMap::new();
-        for event in batch.events.iter().filter(|e| !skipped(e)) {
-            last.insert(&event.key, &event.kind);
-        }
-        let last: Vec<_> = last.into_iter().collect();
-        let mut chunks = last.chunks(MAX_OPERATIONS - 1).peekable();
-        while let Some(chunk) = chunks.next() {
-            let mut txn = chunk.iter().fold(Txn::new(), |txn, (key, kind)| match kind {
-                EventKind::Put(value) => txn.put(format!("{VIEW}{key}"), value.clone()),
-                EventKind::Delete => txn.delete(format!("{VIEW}{key}")),
-            });
-            if chunks.peek().is_none() {
-                txn = txn.put(VIEW_REVISION, batch.revision.to_string());
-            }
-            // Not waited for: a view that is a moment old serves as well.
-            drop(self.local.submit(txn));
-        }
-    }
-
-    /// Writes one of this host's endpoints to the last view: it must be right at once, for a start without the store.
-    pub(crate) fn view_own(&self, endpoint: &Endpoint) -> store::Pending {
-        self.local.submit(Txn::new().put(format!("{VIEW}{}", records::endpoint_key(endpoint)), records::json(endpoint)))
-    }
-
-    /// Takes one of this host's endpoints out of the last view.
-    pub(crate) fn view_gone(&self, endpoint: &Endpoint) -> store::Pending {
-        self.local.submit(Txn::new().delete(format!("{VIEW}{}", records::endpoint_key(endpoint))))
-    }
-
     /// At the start: takes the shared store's content over, or the last view of it.
     pub(crate) fn load_shared(&self) -> Result<(), Error> {
-        let kept = self.local.get(VIEW_REVISION).map_err(Error::store("get", VIEW_REVISION))?;
-        let kept = kept.and_then(|e| String::from_utf8(e.value).ok()).and_then(|text| text.parse().ok());
-        let (entries, _) = self.local.list(VIEW).map_err(Error::store("list", VIEW))?;
-        // The revisions of the host's own store mean nothing here.
-        let bare = |e: Entry| Entry { key: e.key[VIEW.len()..].to_owned(), revision: 0, ..e };
-        let entries: Vec<Entry> = entries.into_iter().map(bare).collect();
+        let (entries, kept) = self.last_view()?;
         {
             let mut state = self.state();
             state.loading = true;
             // The kernel is compared as a whole afterwards.
             adopt(&mut state, &self.me, &entries, 0, true);
-            state.seen = kept.unwrap_or_default();
+            state.seen = kept;
         }
         self.load_outbox()?;
         let away = |error| {

@@ -181,8 +181,10 @@ fn a_host_killed_for_good() {
     let etcd = underlay.etcd(1);
     let mut cluster = Cluster::with_net(&underlay, &etcd);
     let ping = cluster.ping(0, "c0", "10.9.0.11", 600);
-    // Its daemon, then its link: its processes may run on unheard.
+    // Its daemon, its process, its link.
+    let process = cluster.json(2, "ps")[0]["pid"].to_string();
     cluster.daemons[2].kill9().unwrap();
+    underlay.hosts[2].run("kill", ["-9", &process]).unwrap();
     underlay.connect(2, false);
     until(|| cluster.standing(0, 2) == "failed" && cluster.standing(1, 2) == "failed");
     assert_eq!(cluster.peers(0, "net"), ["10.9.0.11"]);

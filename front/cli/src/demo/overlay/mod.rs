@@ -11,7 +11,6 @@ mod tables;
 use super::player::Player;
 use lab::Error;
 use stage::Stage;
-use std::path::Path;
 use std::time::Instant;
 
 /// What it needs besides the machine's kernel: programs, and the Debian packages that bring them.
@@ -40,13 +39,13 @@ pub(super) fn overlay() -> Result<u8, Error> {
     let hosts = stage::Hosts::build()?;
     let mut stage = Stage::begin(&hosts, &myself)?;
     let mut player = Player::new(std::mem::take(&mut stage.daemons));
-    if let Err(error) = play(&mut player, &hosts, &mut stage, &myself) {
+    if let Err(error) = play(&mut player, &hosts, &stage) {
         player.broke_off(&error);
     }
     Ok(player.summary(started.elapsed()))
 }
 
-fn play(player: &mut Player<'_>, hosts: &stage::Hosts, stage: &mut Stage<'_>, _myself: &Path) -> Result<(), Error> {
+fn play(player: &mut Player<'_>, hosts: &stage::Hosts, stage: &Stage<'_>) -> Result<(), Error> {
     stage::show(player)?;
     reach::network_and_containers(player)?;
     reach::on_the_wire(player, hosts)?;
