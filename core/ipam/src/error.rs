@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use model::AddressRange;
 
 use crate::{Family, Holder};
 
@@ -31,7 +32,7 @@ pub enum Error {
     #[error("invalid ip-range {range}: CIDR block is bigger than its parent subnet {subnet}")]
     RangeTooBig {
         /// The range.
-        range: IpNet,
+        range: AddressRange,
         /// The subnet it was given for.
         subnet: IpNet,
     },
@@ -39,7 +40,7 @@ pub enum Error {
     #[error("invalid ip-range {range}: parent subnet {subnet} doesn't contain ip-range")]
     RangeOutside {
         /// The range.
-        range: IpNet,
+        range: AddressRange,
         /// The subnet it was given for.
         subnet: IpNet,
     },
@@ -133,7 +134,7 @@ pub enum Error {
         /// The family asked for.
         family: Family,
         /// The ranges (or whole subnets) that were tried, in order.
-        ranges: Vec<IpNet>,
+        ranges: Vec<AddressRange>,
     },
     /// An explicit address in none of the network's subnets.
     #[error("Invalid address {address}: it does not belong to any of this network's subnets ({})", list(subnets))]
@@ -194,11 +195,11 @@ pub enum Error {
 /// What an operation on an address space gives.
 pub type Result<T> = std::result::Result<T, Error>;
 
-fn list(nets: &[IpNet]) -> String {
+fn list(nets: &[impl ToString]) -> String {
     if nets.is_empty() {
         return "none".to_owned();
     }
-    let texts: Vec<String> = nets.iter().map(IpNet::to_string).collect();
+    let texts: Vec<String> = nets.iter().map(ToString::to_string).collect();
     texts.join(", ")
 }
 

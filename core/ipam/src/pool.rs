@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use model::AddressRange;
 
 use crate::address::{Family, bounds, number};
 use crate::dynamic::{Intervals, Window};
@@ -138,7 +139,7 @@ impl<N: NetworkKey> Pool<N> {
     }
 
     /// A network that has the pool with this very range, or without one if `range` is `None`.
-    pub(crate) fn member_with_range(&self, range: Option<IpNet>) -> Option<&N> {
+    pub(crate) fn member_with_range(&self, range: Option<AddressRange>) -> Option<&N> {
         self.members.iter().find(|(_, m)| m.spec.range == range).map(|(n, _)| n)
     }
 
@@ -193,7 +194,8 @@ impl<N: NetworkKey> Pool<N> {
                 self.occupy(n, Use::Reserved(BTreeMap::from([(network.clone(), role)])));
             }
         }
-        let (first, last) = bounds(&spec.dynamic());
+        let dynamic = spec.dynamic();
+        let (first, last) = (number(dynamic.first()), number(dynamic.last()));
         let in_use = self.in_use.range(first..=last).map(|_| 1).sum();
         let freed = self.freed.range(first..=last).map(|(&n, &at)| (at, n)).collect();
         let window = Window::new((first, last), in_use, freed);

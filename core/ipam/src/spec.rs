@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
+use model::AddressRange;
 
 use crate::{Error, Result};
 
@@ -14,7 +15,7 @@ pub struct PoolSpec {
     pub subnet: IpNet,
     /// Where dynamic addresses come from; `None` is the whole subnet. Explicit addresses may be
     /// anywhere in the subnet.
-    pub range: Option<IpNet>,
+    pub range: Option<AddressRange>,
     /// The gateway, in or outside the range; it is given to no endpoint.
     pub gateway: Option<IpAddr>,
     /// Addresses of the subnet that others have, by name, in or outside the range; they are given
@@ -28,9 +29,9 @@ impl PoolSpec {
         PoolSpec { subnet, range: None, gateway: None, aux: BTreeMap::new() }
     }
 
-    /// The prefix that dynamic addresses come from: the range, or the whole subnet.
-    pub fn dynamic(&self) -> IpNet {
-        self.range.unwrap_or(self.subnet)
+    /// Where dynamic addresses come from: the range, or the whole subnet.
+    pub fn dynamic(&self) -> AddressRange {
+        self.range.unwrap_or(self.subnet.into())
     }
 
     /// Checks the spec against itself, as moby's `ValidateIPAM` does at network creation.
@@ -78,14 +79,16 @@ pub(crate) enum Role {
     Auxiliary(String),
 }
 
-fn validate_range(subnet: IpNet, range: IpNet) -> Result<()> {
-    if range != range.trunc() {
-        return Err(Error::RangeHostBits { given: range, canonical: range.trunc() });
+fn validate_range(subnet: IpNet, range: AddressRange) -> Result<()> {
+    if let AddressRange::Prefix(given) = range
+        && given != given.trunc()
+    {
+        return Err(Error::RangeHostBits { given, canonical: given.trunc() });
     }
-    if subnet.contains(&range) {
+    if range.is_in(&subnet) {
         return Ok(());
     }
-    if range.contains(&subnet) {
+    if range.covers(&subnet) {
         return Err(Error::RangeTooBig { range, subnet });
     }
     Err(Error::RangeOutside { range, subnet })

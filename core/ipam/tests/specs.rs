@@ -32,6 +32,10 @@ fn a_spec_must_not_contradict_itself() {
             "invalid ip-range 10.51.0.0/28: parent subnet 10.0.0.0/24 doesn't contain ip-range",
         ),
         (
+            ranged(s, "10.0.0.200-10.0.1.3"),
+            "invalid ip-range 10.0.0.200-10.0.1.3: parent subnet 10.0.0.0/24 doesn't contain ip-range",
+        ),
+        (
             ranged(s, "2001:db8::/120"),
             "invalid ip-range 2001:db8::/120: parent subnet 10.0.0.0/24 doesn't contain ip-range",
         ),

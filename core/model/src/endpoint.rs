@@ -1,7 +1,7 @@
 //! Endpoints: a network's presence in a sandbox.
 
 use crate::{
-    EndpointId, HostId, LinkName, MacAddr, Name, NamespaceId, NetworkId, SandboxId, SandboxProcess, Timestamp,
+    EndpointId, HostId, LinkName, MacAddr, Name, NamespaceId, NetworkId, Owner, SandboxId, SandboxProcess, Timestamp,
 };
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,20 @@ impl EndpointInterface {
     pub fn addresses(&self) -> impl Iterator<Item = IpNet> {
         self.addr.map(IpNet::V4).into_iter().chain(self.addrv6.map(IpNet::V6))
     }
+}
+
+/// A route of an endpoint, as it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EndpointRoute {
+    /// Where to.
+    pub destination: IpNet,
+    /// The next hop; none: the gateway of the endpoint's own subnet of that family, or the link itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gateway: Option<IpAddr>,
+    /// Its metric; none: the kernel's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<u32>,
 }
 
 /// Where an endpoint's link lives.
@@ -67,12 +81,18 @@ pub struct Endpoint {
     pub locator: Option<IpAddr>,
     /// Where its link lives.
     pub attachment: Attachment,
+    /// The engine that it is attached for; none: whoever called the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// An overlay's endpoint: its addresses on its host's own bridge, by which it leaves the host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub way_out: Vec<IpNet>,
     /// The link's name in the sandbox, if one was asked for; otherwise the next free `eth` number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ifname: Option<LinkName>,
+    /// The routes by its link, in place of what its network would give it; none: what its network gives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routes: Option<Vec<EndpointRoute>>,
     /// Its default route's rank among those of its namespace's endpoints: 0 comes first.
     #[serde(default, skip_serializing_if = "is_first")]
     pub route_priority: u32,

@@ -82,7 +82,7 @@ pub struct Network {
     /// Whether it is being removed: no endpoint may join it any more.
     #[serde(default, rename = "inDelete", skip_serializing_if = "std::ops::Not::not")]
     pub in_delete: bool,
-    /// The addresses of the host's shim (`host_access`), once claimed.
+    /// The addresses of the host's shim (`host_access`), once claimed. Hosts that share a store have a record each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shim: Vec<std::net::IpAddr>,
     /// When it was made.

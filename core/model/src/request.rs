@@ -1,5 +1,6 @@
 //! What front ends ask of the engine, besides a [`crate::NetworkSpec`].
 
+use crate::{EndpointRoute, EngineKind, NetworkSpec, Owner};
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
@@ -19,6 +20,10 @@ pub struct EndpointSpec {
     pub mac_address: Option<String>,
     /// The link's name in the sandbox.
     pub ifname: Option<String>,
+    /// The engine that it is for.
+    pub owner: Option<Owner>,
+    /// The routes by its link; none: what the network gives.
+    pub routes: Option<Vec<EndpointRoute>>,
 }
 
 /// Where an endpoint is to be, or is.
@@ -31,6 +36,8 @@ pub enum Target {
     Pid(u32),
     /// A namespace file.
     Path(PathBuf),
+    /// Where the endpoint of this owner is.
+    Owner(Owner),
 }
 
 /// A request to attach a namespace to a network (`network connect`).
@@ -42,6 +49,30 @@ pub struct ConnectRequest {
     /// With what.
     #[serde(default)]
     pub endpoint: EndpointSpec,
+    /// The network itself, by the name that the request goes to: made if it is not there, and otherwise it must be
+    /// as defined here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub define: Option<NetworkSpec>,
+}
+
+/// A request to compare a network with the kernel, and what an attach of it needs, now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckRequest {
+    /// An endpoint of it that is to be compared, too; none: none.
+    pub target: Option<Target>,
+    /// What the network must be; if it is not there, whether it could be made.
+    pub define: Option<NetworkSpec>,
+}
+
+/// A request to detach what an engine no longer has, of one network on this host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CollectRequest {
+    /// The engine.
+    pub engine: EngineKind,
+    /// What it still has: all other endpoints of it go.
+    pub keep: Vec<Owner>,
 }
 
 /// A request to detach (`network disconnect`).

@@ -1,6 +1,6 @@
 //! A subnet of a network, with what is reserved in it.
 
-use crate::Error;
+use crate::{AddressRange, Error};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::IpAddr};
@@ -16,7 +16,7 @@ pub struct Subnet {
     pub gateway: Option<IpAddr>,
     /// Where dynamic addresses come from; none: the whole prefix.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub range: Option<IpNet>,
+    pub range: Option<AddressRange>,
     /// Addresses that somebody else has, by a name for people.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aux: BTreeMap<String, IpAddr>,
@@ -82,8 +82,8 @@ pub(crate) fn consolidate(
         found.push(Subnet::bare(prefix));
     }
     for text in ranges {
-        let range = parse_prefix("ip-range", text)?;
-        let home = found.iter_mut().find(|s| s.prefix.contains(&range));
+        let range: AddressRange = text.parse()?;
+        let home = found.iter_mut().find(|s| range.is_in(&s.prefix));
         let subnet = home.ok_or(Error::NoMatchingSubnet { what: "range", value: text.clone() })?;
         set_once("range", &mut subnet.range, range, subnet.prefix)?;
     }

@@ -2,8 +2,8 @@
 //! are stable across versions.
 
 use crate::{
-    DriverKind, EndpointId, HostId, MacAddr, NamespaceId, NetworkId, SandboxId, SandboxStatus, Settings, Subnet,
-    Timestamp, Vni,
+    DriverKind, EndpointId, EndpointRoute, HostId, MacAddr, NamespaceId, NetworkId, Owner, SandboxId, SandboxStatus,
+    Settings, Subnet, Timestamp, Vni,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -57,6 +57,9 @@ pub struct NetworkView {
     pub vtep: Option<IpAddr>,
     /// The file of an overlay's namespace on this host, while it has one.
     pub netns: Option<PathBuf>,
+    /// Hosts that an overlay's larger packets don't reach, with what to do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// How many endpoints other hosts have on it.
     pub peers: usize,
     /// Whether Trunkline made the parent, and removes it with its last network.
@@ -110,8 +113,18 @@ pub struct EndpointView {
     pub namespace: NamespaceId,
     /// The sandbox's name, if `trunkline run` made it.
     pub sandbox: Option<String>,
+    /// The engine that it is attached for.
+    pub owner: Option<Owner>,
+    /// The gateways of its subnets, in the order of its addresses, where they have any.
+    pub gateways: Vec<IpAddr>,
+    /// Its routes by its link.
+    pub routes: Vec<EndpointRoute>,
     /// The link's name in the sandbox, when it was last seen.
     pub link: Option<String>,
+    /// The link's MAC address then: its own, or its parent's.
+    pub link_mac: Option<MacAddr>,
+    /// The link's MTU then, in bytes.
+    pub mtu: Option<u32>,
     /// Whether it is as declared.
     pub health: Health,
     /// When it was made.
@@ -235,6 +248,42 @@ pub struct Finding {
     pub problem: String,
 }
 
+/// A network, and perhaps one endpoint of it, beside the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkCheck {
+    /// The endpoint asked for, as it was just seen.
+    pub endpoint: Option<EndpointView>,
+    /// What is not as it must be, by object: `store`, `network`, `parent`, `pool` and `overlay` keep endpoints from
+    /// attaching; `endpoint` differs from its record.
+    pub findings: Vec<Finding>,
+}
+
+/// What an engine no longer had (`CollectRequest`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected {
+    /// The endpoints that were detached.
+    pub gone: Vec<EndpointView>,
+    /// Those that could not be, with the reasons.
+    pub failed: Vec<Finding>,
+}
+
+/// Why a request failed, for programs; people read the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// What was to be attached is the host's own namespace.
+    HostNamespace,
+    /// There is no network namespace where the request says.
+    NoNamespace,
+    /// The network is there, and not as the request defines it.
+    DefinedOtherwise,
+    /// The network has no address left.
+    PoolExhausted,
+    /// One that this program does not know.
+    #[serde(other)]
+    Other,
+}
+
 /// Something that happened (`events`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
@@ -336,6 +385,8 @@ pub struct NetworkCreated {
 pub struct DryRun {
     /// Commands of iproute2 with the same effect.
     pub commands: Vec<String>,
+    /// Its subnets, those that were chosen for it included.
+    pub subnets: Vec<Subnet>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }

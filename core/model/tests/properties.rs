@@ -95,7 +95,7 @@ fn check(spec: &NetworkSpec, resolved: &Resolved) -> Result<(), TestCaseError> {
     let subnets = &resolved.subnets;
     for subnet in subnets {
         prop_assert!(subnet.gateway.is_none_or(|gateway| subnet.prefix.contains(&gateway)));
-        prop_assert!(subnet.range.is_none_or(|range| subnet.prefix.contains(&range)));
+        prop_assert!(subnet.range.is_none_or(|range| range.is_in(&subnet.prefix)));
         prop_assert!(subnet.aux.values().all(|address| subnet.prefix.contains(address)));
         let met = subnets.iter().filter(|s| s.prefix.contains(&subnet.prefix) || subnet.prefix.contains(&s.prefix));
         prop_assert_eq!(met.count(), 1);

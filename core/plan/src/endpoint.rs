@@ -2,7 +2,7 @@
 
 use crate::object::{Link, LinkKind, LinkPlan, LinkTag, LinkTitle, Route, Sysctl, SysctlFamily};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use model::{Driver, Endpoint, Network};
+use model::{Driver, Endpoint, EndpointRoute, Network};
 
 /// The link of an endpoint with its addresses, routes and settings.
 pub fn endpoint(network: &Network, endpoint: &Endpoint) -> LinkPlan {
@@ -48,6 +48,9 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
     let mine: Vec<IpNet> = endpoint.ep_iface.addresses().collect();
     let on_link = |destination| Route { destination, via: None, source: None, metric: None };
     let default = |route: Route| Route { metric: metric(&route, endpoint.route_priority), ..route };
+    if let Some(asked) = &endpoint.routes {
+        return asked.iter().map(|route| asked_route(network, endpoint, &mine, route)).collect();
+    }
     if network.settings.driver.is_routed() {
         // l3 answers no ARP: the next hop is the link itself. An internal network's subnets reach each
         // other all the same.
@@ -72,6 +75,19 @@ fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
         metric: None,
     };
     mine.iter().filter_map(gateway).map(via).map(default).collect()
+}
+
+/// A route that was asked for. Routed links answer no ARP, so that a next hop that nobody named is the link itself.
+fn asked_route(network: &Network, endpoint: &Endpoint, mine: &[IpNet], asked: &EndpointRoute) -> Route {
+    let destination = asked.destination.trunc();
+    let family = |a: &&IpNet| a.addr().is_ipv6() == destination.addr().is_ipv6();
+    let own = || mine.iter().find(family).and_then(|a| network.subnet_of(a.addr())?.gateway);
+    let usual = if network.settings.driver.is_routed() { None } else { own() };
+    let route = Route { destination, via: asked.gateway.or(usual), source: None, metric: asked.metric };
+    if destination.prefix_len() > 0 || route.metric.is_some() {
+        return route;
+    }
+    Route { metric: metric(&route, endpoint.route_priority), ..route }
 }
 
 /// The network's other subnets are reached by the gateway of one's own, which every host has on its bridge; the way

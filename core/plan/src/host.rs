@@ -3,6 +3,7 @@
 use crate::object::{Link, LinkKind, LinkPlan, LinkTag, LinkTitle, Route, Sysctl, SysctlFamily};
 use ipnet::IpNet;
 use model::{Endpoint, LinkName, MacvlanMode, Network, ProvisionedKind, ProvisionedLink};
+use std::net::IpAddr;
 
 /// A parent that Trunkline provisions.
 pub fn provisioned(record: &ProvisionedLink) -> LinkPlan {
@@ -45,10 +46,10 @@ pub fn shim_tag(network: &Network) -> LinkTag {
 /// a lower link and the links above it (drivers/net/macvlan.c), but between those it does. It has an
 /// address of its own, and a host route to each endpoint; `arp_filter` keeps it from answering for the
 /// host's other addresses to anybody but the endpoints, whose requests alone are routed back by it.
-pub fn shim(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
+pub fn shim(network: &Network, own: &[IpAddr], endpoints: &[&Endpoint]) -> Option<LinkPlan> {
     let name: LinkName = shim_name(network).parse().ok()?;
-    let addresses: Vec<IpNet> = network.shim.iter().map(|a| IpNet::from(*a)).collect();
-    let source = |to: &IpNet| network.shim.iter().copied().find(|a| a.is_ipv6() == to.addr().is_ipv6());
+    let addresses: Vec<IpNet> = own.iter().map(|a| IpNet::from(*a)).collect();
+    let source = |to: &IpNet| own.iter().copied().find(|a| a.is_ipv6() == to.addr().is_ipv6());
     let mut routes: Vec<Route> = endpoints
         .iter()
         .flat_map(|e| e.ep_iface.addresses())

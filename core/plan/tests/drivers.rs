@@ -60,7 +60,9 @@ fn endpoint(network: &Network, v4: Option<&str>, v6: Option<&str>) -> Endpoint {
         locator: None,
         way_out: Vec::new(),
         attachment: Attachment { path: "/proc/1/ns/net".into(), namespace, process: None, sandbox: None },
+        owner: None,
         ifname: None,
+        routes: None,
         route_priority: 0,
         created: Timestamp(0),
     }
@@ -100,6 +102,40 @@ fn l3_routes_by_the_link_and_ignores_gateways() {
     let wanted = plan::endpoint(&internal, &endpoint(&internal, Some("10.1.0.5/24"), Some("fd01::5/64")));
     let routes: Vec<String> = wanted.routes.iter().map(|r| r.destination.to_string()).collect();
     assert_eq!(routes, ["10.2.0.0/24", "fd02::/64"]);
+}
+
+#[test]
+fn routes_that_were_asked_for_stand_in_place_of_the_networks() {
+    let route = |destination: &str, gateway: Option<&str>, metric| model::EndpointRoute {
+        destination: destination.parse().unwrap(),
+        gateway: gateway.map(|g| g.parse().unwrap()),
+        metric,
+    };
+    let asked = vec![
+        route("0.0.0.0/0", None, None),
+        route("10.9.0.0/16", Some("10.1.0.9"), Some(7)),
+        route("fd09::/64", None, None),
+    ];
+    let subnets = [("10.1.0.0/24", Some("10.1.0.1")), ("fd01::/64", Some("fd01::1"))];
+    let routes = |driver: &str, options: &[(&str, &str)], priority: u32, asked: &Vec<model::EndpointRoute>| {
+        let network = network(driver, "eth0", &subnets, options, false);
+        let mut wanted = endpoint(&network, Some("10.1.0.5/24"), Some("fd01::5/64"));
+        wanted.routes = Some(asked.clone());
+        wanted.route_priority = priority;
+        let planned = plan::endpoint(&network, &wanted).routes;
+        let word = |r: &plan::Route| format!("{} {:?} {:?}", r.destination, r.via, r.metric);
+        (planned.iter().map(word).collect::<Vec<_>>(), plan::gives_default_route(&network, &wanted))
+    };
+    let (told, default) = routes("macvlan", &[], 0, &asked);
+    assert_eq!(
+        told,
+        ["0.0.0.0/0 Some(10.1.0.1) None", "10.9.0.0/16 Some(10.1.0.9) Some(7)", "fd09::/64 Some(fd01::1) None"]
+    );
+    assert!(default);
+    // A later link of a sandbox stands behind the first; where nobody answers ARP the link itself is the next hop.
+    let (told, _) = routes("ipvlan", &[("ipvlan_mode", "l3")], 2, &asked);
+    assert_eq!(told, ["0.0.0.0/0 None Some(200)", "10.9.0.0/16 Some(10.1.0.9) Some(7)", "fd09::/64 None None"]);
+    assert_eq!(routes("macvlan", &[], 0, &Vec::new()), (Vec::new(), false));
 }
 
 #[test]
@@ -153,11 +189,11 @@ fn a_shim_loses_what_it_should_not_have() {
     let network =
         network("macvlan", "eth0", &[("192.168.1.0/24", None)], &[("host_access", "true"), ("parent", "eth0")], false);
     let e = endpoint(&network, Some("192.168.1.20/24"), None);
-    let wanted = plan::shim(&network, &[&e]).unwrap();
+    let wanted = plan::shim(&network, &network.shim, &[&e]).unwrap();
     assert_eq!(wanted.routes[0].destination.to_string(), "192.168.1.20/32");
     assert_eq!(wanted.routes[0].source, Some("192.168.1.250".parse().unwrap()));
     let there = seen(&wanted, SeenKind::Macvlan(model::MacvlanMode::Bridge));
-    let without = plan::shim(&network, &[]).unwrap();
+    let without = plan::shim(&network, &network.shim, &[]).unwrap();
     assert_eq!(plan::delta(&without, Some(&there)), [Op::DelRoute(wanted.routes[0].clone())]);
 }
 

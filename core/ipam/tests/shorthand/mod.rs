@@ -21,7 +21,9 @@ pub(crate) fn spec(subnet: &str) -> PoolSpec {
 }
 
 pub(crate) fn ranged(subnet: &str, range: &str) -> PoolSpec {
-    PoolSpec { range: Some(net(range)), ..spec(subnet) }
+    // A prefix as it is: one with host bits is to be refused.
+    let range = if range.contains('-') { range.parse().unwrap() } else { net(range).into() };
+    PoolSpec { range: Some(range), ..spec(subnet) }
 }
 
 /// A gateway and auxiliary addresses for a spec.
