@@ -25,6 +25,9 @@ pub enum KernelEvent {
     },
     /// A watched sandbox's namespace is gone (RTM_DELNSID).
     NamespaceGone(NamespaceId),
+    /// The host's nftables rules were changed (NFT_MSG_NEWGEN), by us or by somebody else. Not told more often than
+    /// twice a second.
+    RulesChanged,
     /// Notifications were lost (ENOBUFS): look at everything afresh.
     Overrun,
     /// A permanent entry of a VXLAN device in a watched overlay is gone, whoever removed it. The kernel does not
@@ -59,6 +62,13 @@ pub enum KernelEvent {
         /// The name that the link had there.
         name: String,
     },
+    /// A link in a watched overlay went down, left its bridge or has another MTU, whoever did it.
+    OverlayLinkChanged {
+        /// The overlay's namespace.
+        namespace: NamespaceId,
+        /// The name of the link there.
+        name: String,
+    },
     /// Notifications of this overlay were lost: look at its links and entries afresh.
     OverlayOverrun(NamespaceId),
 }
@@ -71,6 +81,7 @@ impl KernelEvent {
             | Self::PeerEntryChanged { namespace, .. }
             | Self::Miss { namespace, .. }
             | Self::OverlayLinkGone { namespace, .. }
+            | Self::OverlayLinkChanged { namespace, .. }
             | Self::OverlayOverrun(namespace) => Some(namespace),
             _ => None,
         }

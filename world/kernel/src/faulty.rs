@@ -5,12 +5,12 @@
 //! process can be made to "die" just before or just after it: what came before is really done, and
 //! nothing is from then on, until [`FaultyKernel::revive`].
 
-use crate::{Announcement, Error, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath, describe};
+use crate::{Announcement, Error, Events, HostRoute, Kernel, Made, Place, RouteTo, SandboxPath, WayOut, describe};
 use ipnet::IpNet;
-use model::{LinkName, NamespaceId};
+use model::{LinkName, MacAddr, NamespaceId};
 use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -186,7 +186,7 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
     }
 
     /// The ops go to the kernel beneath one list each, so that the fault falls exactly between two.
-    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
         self.alive()?;
         let mut link = None;
         let mut name = format!("group {}", tag.0);
@@ -238,6 +238,11 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.inner.peer_entries(overlay)
     }
 
+    fn idle_peers(&self, overlay: &SandboxPath) -> Result<BTreeMap<MacAddr, Duration>, Error> {
+        self.alive()?;
+        self.inner.idle_peers(overlay)
+    }
+
     /// One step, whatever the number of ops: there are many, and each stands for itself.
     fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
         self.step(&format!("program {} entries of {}", ops.len(), overlay.id), || self.inner.program(overlay, ops))
@@ -259,6 +264,11 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
 
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
         self.step(&format!("masquerade over {bridge}"), || self.inner.masquerade(bridge, prefixes))
+    }
+
+    fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error> {
+        self.alive()?;
+        self.inner.examine_way_out(bridge, prefixes)
     }
 
     fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {
@@ -342,6 +352,7 @@ mod tests {
         kernel.watch_overlay(&overlay).unwrap();
         kernel.program(&overlay, &[]).unwrap();
         kernel.masquerade(&bridge, &[]).unwrap();
+        kernel.examine_way_out(&bridge, &[]).unwrap();
         kernel.unmasquerade(&bridge).unwrap();
         kernel.remove_namespace(path).unwrap();
         assert_eq!(kernel.steps(), 8);

@@ -26,17 +26,17 @@ pub use rtnl::Rtnl;
 #[doc(hidden)]
 pub use rtnl::fuzzing;
 pub use stream::Events;
-pub use traits::{Announcement, HostRoute, Kernel, RouteTo};
+pub use traits::{Announcement, HostRoute, Kernel, Made, RouteTo, WayOut};
 
 /// rtnetlink as it is, for test networks and for measuring the kernel alone.
 pub mod raw {
     pub use crate::rtnl::socket::{Refusal, Socket};
 
-    /// The messages that make and delete links, addresses and routes.
+    /// The messages that make, change and delete links, addresses and routes.
     pub mod message {
         pub use crate::rtnl::{
             addresses::add as new_address,
-            links::{create as new_link, delete as delete_link},
+            links::{create as new_link, delete as delete_link, set_up as set_link_up},
             routes::add as new_route,
         };
     }

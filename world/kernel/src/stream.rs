@@ -170,14 +170,24 @@ impl Publisher {
         Events(shared)
     }
 
-    /// Tells every subscriber.
-    pub(crate) fn tell(&self, event: &KernelEvent) {
+    /// Tells every subscriber of several, waking each up once.
+    pub(crate) fn tell_all(&self, events: &[KernelEvent]) {
+        if events.is_empty() {
+            return;
+        }
         self.lock().retain(|subscriber| {
             let Some(subscriber) = subscriber.upgrade() else { return false };
-            subscriber.lock().push(event.clone());
+            let mut queue = subscriber.lock();
+            events.iter().for_each(|event| queue.push(event.clone()));
+            drop(queue);
             subscriber.wake.notify_one();
             true
         });
+    }
+
+    /// Tells every subscriber.
+    pub(crate) fn tell(&self, event: &KernelEvent) {
+        self.tell_all(std::slice::from_ref(event));
     }
 }
 

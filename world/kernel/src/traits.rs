@@ -5,7 +5,7 @@ use ipnet::IpNet;
 use model::{LinkName, MacAddr, NamespaceId};
 use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, Route, SeenLink};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -18,6 +18,25 @@ pub struct HostRoute {
     pub route: Route,
     /// The index of the link that it leaves by.
     pub link: u32,
+}
+
+/// A link that ops were carried out on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Made {
+    /// Its index in its namespace.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its link-layer address, if that has six bytes.
+    pub mac: Option<MacAddr>,
+    /// Its MTU in bytes.
+    pub mtu: u32,
+}
+
+impl From<&LinkInfo> for Made {
+    fn from(link: &LinkInfo) -> Self {
+        Self { index: link.index, name: link.name.clone(), mac: link.mac, mtu: link.mtu }
+    }
 }
 
 /// What to tell the neighbours about a fresh link.
@@ -55,6 +74,15 @@ pub struct RouteTo {
     pub mtu: u32,
     /// Whether the address is one of the host's own.
     pub is_local: bool,
+}
+
+/// What keeps packets of a masqueraded bridge from leaving.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct WayOut {
+    /// What [`Kernel::masquerade`] would put back: tables of ours, exceptions in others' rules.
+    pub missing: Vec<String>,
+    /// Others' rules that drop such packets and that only they can change, each in a line with what to do.
+    pub refused: Vec<String>,
 }
 
 /// A Linux kernel's links, addresses and routes: the real one, or a fake.
@@ -101,7 +129,7 @@ pub trait Kernel: Send + Sync {
     /// A `DelLink` is answered when the link is gone and announced gone (RTM_DELLINK), not 20 ms
     /// later when the kernel's grace period is over. A link, or a namespace, that is not there counts
     /// as deleted.
-    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error>;
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error>;
 
     /// Gratuitous ARP (RFC 5227 section 2.3) and unsolicited neighbour advertisements (RFC 9131)
     /// from within the sandbox, in the background. Best effort: a sandbox that is gone meanwhile is no error.
@@ -131,11 +159,16 @@ pub trait Kernel: Send + Sync {
     /// default destination (the FDB's MAC 0, which is `Vxlan::remote`).
     fn peer_entries(&self, overlay: &SandboxPath) -> Result<BTreeSet<PeerEntry>, Error>;
 
+    /// How long ago packets last went to each MAC address in the forwarding tables of an overlay's VXLAN devices; to
+    /// one that none ever went to, since its entry was made.
+    fn idle_peers(&self, overlay: &SandboxPath) -> Result<BTreeMap<MacAddr, Duration>, Error>;
+
     /// Carries out changes of an overlay's tables, in order. All are tried, even if one fails; the error is the
     /// first failure, with its place in the list.
     fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error>;
 
-    /// Asks to be told of what happens in an overlay: entries and links that go or change, and misses. Our own
+    /// Asks to be told of what happens in an overlay: entries that go or change, links that go or become less, and
+    /// misses. Our own
     /// changes are told, too. Asked again, it does nothing. It ends with the namespace.
     fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error>;
 
@@ -147,9 +180,12 @@ pub trait Kernel: Send + Sync {
 
     /// Has packets from `prefixes` that come over this bridge of the host's leave with the host's own address, lets
     /// the answers in and nothing else, keeps the bridge's ports from each other, and switches on forwarding. Where
-    /// Docker or somebody else drops what is forwarded, an exception is put in there. Replaces what was said about
+    /// Docker, firewalld or somebody else drops what is forwarded, an exception is put in there. Replaces what was said about
     /// this bridge before; the same twice changes nothing.
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error>;
+
+    /// What is not as [`Kernel::masquerade`] leaves it, and what it can't help. Changes nothing.
+    fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error>;
 
     /// Takes back all that [`Kernel::masquerade`] has set up for this bridge, but the forwarding. Nothing there is
     /// fine.

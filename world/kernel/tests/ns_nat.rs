@@ -1,10 +1,10 @@
-//! The way out behind a host's address, beside the rules of others. Needs root, nftables and iptables.
+//! The way out behind a host's address, beside the rules of others. Needs root, nftables, iptables and firewalld.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at what it did not expect")]
 
 mod stage;
 
-use stage::nat;
+use stage::{firewalld, nat};
 
 #[test]
 fn out_and_back_and_nothing_else() {
@@ -29,6 +29,21 @@ fn beside_a_firewall() {
 #[test]
 fn beside_a_firewall_with_the_old_iptables() {
     nat::beside_a_firewall("legacy");
+}
+
+#[test]
+fn beside_firewalld() {
+    firewalld::beside_firewalld();
+}
+
+#[test]
+fn beside_somebodys_nftables_chain() {
+    firewalld::beside_a_chain();
+}
+
+#[test]
+fn beside_a_chain_that_has_an_owner() {
+    firewalld::beside_an_owned_chain();
 }
 
 #[test]

@@ -160,6 +160,12 @@ fn what_others_do_to_the_tables_is_told() {
         let told = KernelEvent::PeerEntryChanged { namespace: namespace.clone(), entry };
         await_event(&events, |event| *event == told);
 
+        for less in ["nomaster", "down", "mtu 1000"] {
+            here.must(&format!("ip link set vxlan0 {less}"));
+            let told = KernelEvent::OverlayLinkChanged { namespace: namespace.clone(), name: "vxlan0".into() };
+            await_event(&events, |event| *event == told);
+        }
+
         here.must("ip link del vxlan0");
         let told = KernelEvent::OverlayLinkGone { namespace, name: "vxlan0".into() };
         await_event(&events, |event| *event == told);

@@ -359,8 +359,7 @@ fn links_have_the_indexes_that_programs_expect() {
         let add = |tag| kernel.apply(&place, LinkTag(tag), &[Op::AddLink(link(tag, BRIDGE, Some("eth9")))]).unwrap();
         let delete = |tag| kernel.apply(&place, LinkTag(tag), &[Op::DelLink]).unwrap();
         let made = [add(5).unwrap(), add(6).unwrap()];
-        let indexes = |links: &[plan::LinkInfo]| links.iter().map(|link| link.index).collect::<Vec<_>>();
-        assert_eq!(indexes(&made), [2, 3]);
+        assert_eq!(made.map(|made| made.index), [2, 3]);
         // Each is found by its own tag, wherever it is.
         delete(5);
         let found = kernel.apply(&place, LinkTag(6), &[Op::SetMtu(1400)]).unwrap().unwrap();
@@ -436,9 +435,9 @@ fn work_on_a_sandbox(kernel: &Rtnl) {
         std::thread::yield_now();
     }
     check("delete", 0);
-    // Two sockets in the host's namespace.
+    // Three sockets in the host's namespace: its links, everybody's links, its packet filter's rules.
     kernel.watch_sandbox(&sandbox.path).unwrap();
-    check("watch", 2);
+    check("watch", 3);
 
     // The namespace ends with its last process although nothing was told to this kernel handle.
     let events = kernel.events().unwrap();

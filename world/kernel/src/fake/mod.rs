@@ -7,7 +7,8 @@ mod rules;
 mod tests;
 
 use crate::{
-    Announcement, Error, Events, HostRoute, Kernel, KernelEvent, Place, RouteTo, SandboxPath, stream::Publisher,
+    Announcement, Error, Events, HostRoute, Kernel, KernelEvent, Made, Place, RouteTo, SandboxPath, WayOut,
+    stream::Publisher,
 };
 use ipnet::IpNet;
 use model::{LinkName, MacAddr, NamespaceId};
@@ -37,6 +38,8 @@ struct State {
     routes: BTreeMap<IpAddr, RouteTo>,
     answering: BTreeSet<IpAddr>,
     masquerades: BTreeMap<LinkName, Vec<IpNet>>,
+    refused: Vec<String>,
+    in_use: BTreeSet<MacAddr>,
     publisher: Publisher,
     announced: Vec<Announcement>,
     counts: Counts,
@@ -359,7 +362,7 @@ impl Kernel for FakeKernel {
         Ok(network.links.values().filter(|link| wanted(&link.info)).map(|link| network.seen(link)).collect())
     }
 
-    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
         self.state().apply(place, tag, ops)
     }
 
@@ -401,6 +404,16 @@ impl Kernel for FakeKernel {
         Ok(state.networks.get(&key).into_iter().flat_map(|network| network.peers.values()).cloned().collect())
     }
 
+    fn idle_peers(&self, overlay: &SandboxPath) -> Result<BTreeMap<MacAddr, Duration>, Error> {
+        let mut state = self.state();
+        state.counts.reads += 1;
+        let key = state.sandbox(overlay)?;
+        let entries = state.networks.get(&key).into_iter().flat_map(|network| network.peers.values());
+        let macs = entries.filter(|entry| matches!(entry, PeerEntry::Fdb { .. })).map(PeerEntry::mac);
+        let idle = |mac: &MacAddr| if state.in_use.contains(mac) { Duration::ZERO } else { Duration::MAX };
+        Ok(macs.map(|mac| (mac, idle(&mac))).collect())
+    }
+
     fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
         self.state().program(overlay, ops)
     }
@@ -423,6 +436,13 @@ impl Kernel for FakeKernel {
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
         self.state().masquerades.insert(bridge.clone(), prefixes.to_vec());
         Ok(())
+    }
+
+    fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error> {
+        let state = self.state();
+        let stands = state.masquerades.get(bridge).is_some_and(|there| there == prefixes);
+        let missing = (!stands).then(|| format!("the masquerading over {bridge}")).into_iter().collect();
+        Ok(WayOut { missing, refused: state.refused.clone() })
     }
 
     fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {

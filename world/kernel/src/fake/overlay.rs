@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{Error, KernelEvent, MissTarget, RouteTo, SandboxPath, describe};
 use ipnet::IpNet;
-use model::{LinkName, NamespaceId};
+use model::{LinkName, MacAddr, NamespaceId};
 use plan::{Link, LinkKind, LinkTitle, PeerEntry, PeerKey, PeerOp, SeenKind, VethPeer};
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
@@ -38,6 +38,15 @@ impl FakeKernel {
         }
     }
 
+    /// Whether packets go to a MAC address all the time, for [`crate::Kernel::idle_peers`]. At first none ever did.
+    pub fn set_in_use(&self, mac: MacAddr, in_use: bool) {
+        let mut state = self.state();
+        match in_use {
+            true => state.in_use.insert(mac),
+            false => state.in_use.remove(&mac),
+        };
+    }
+
     /// What [`crate::Kernel::route_to`] answers for an address; without one it looks at the host's routes.
     pub fn set_route_to(&self, address: IpAddr, route: RouteTo) {
         self.state().routes.insert(address, route);
@@ -50,6 +59,20 @@ impl FakeKernel {
             true => state.answering.insert(address),
             false => state.answering.remove(&address),
         };
+    }
+
+    /// Somebody's rules drop what is forwarded, in these words, or nobody's; and the kernel tells of changed rules.
+    pub fn refuse_forwarding(&self, words: &[&str]) {
+        let mut state = self.state();
+        state.refused = words.iter().map(|words| (*words).to_owned()).collect();
+        state.tell(&KernelEvent::RulesChanged);
+    }
+
+    /// Somebody flushes the rules of all bridges.
+    pub fn flush_rules(&self) {
+        let mut state = self.state();
+        state.masquerades.clear();
+        state.tell(&KernelEvent::RulesChanged);
     }
 
     /// The bridges that are masqueraded over, with their prefixes.

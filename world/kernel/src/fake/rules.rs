@@ -4,7 +4,7 @@ use super::{
     HOST, State,
     network::{self, FakeLink, Network},
 };
-use crate::{Error, Place, describe};
+use crate::{Error, Made, Place, describe};
 use ipnet::IpNet;
 use model::{IpvlanFlag, IpvlanMode, MacvlanMode};
 use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, Route, SeenKind};
@@ -25,7 +25,7 @@ fn removes(op: &Op) -> bool {
 }
 
 impl State {
-    pub(super) fn apply(&mut self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+    pub(super) fn apply(&mut self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
         self.counts.applies += 1;
         let key = match self.place(place) {
             Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => return Ok(None),
@@ -35,7 +35,13 @@ impl State {
             self.counts.ops += 1;
             self.carry_out(key, tag, op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
         }
-        Ok(self.tagged(key, tag).map(|link| link.info.clone()))
+        let made = |link: &FakeLink| Made {
+            index: link.info.index,
+            name: link.info.name.clone(),
+            mac: link.info.mac,
+            mtu: link.info.mtu,
+        };
+        Ok(self.tagged(key, tag).map(made))
     }
 
     fn tagged(&self, key: u64, tag: LinkTag) -> Option<&FakeLink> {

@@ -1,7 +1,7 @@
 use super::FakeKernel;
-use crate::{Error, Kernel, KernelEvent, MissTarget, Place, RouteTo, SandboxPath};
+use crate::{Error, Kernel, KernelEvent, Made, MissTarget, Place, RouteTo, SandboxPath};
 use model::{IpvlanFlag, IpvlanMode, LinkName, MacAddr, MacvlanMode, VlanProtocol, VlanTag};
-use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, PeerEntry, PeerOp, Route, SeenKind, VethPeer, Vxlan};
+use plan::{Link, LinkKind, LinkTag, LinkTitle, Op, PeerEntry, PeerOp, Route, SeenKind, VethPeer, Vxlan};
 use std::path::Path;
 
 const BRIDGE: LinkKind = LinkKind::Macvlan(MacvlanMode::Bridge);
@@ -24,12 +24,12 @@ fn host() -> FakeKernel {
     kernel
 }
 
-fn add(kernel: &FakeKernel, place: &Place, link: Link) -> Result<LinkInfo, Error> {
+fn add(kernel: &FakeKernel, place: &Place, link: Link) -> Result<Made, Error> {
     let tag = link.tag;
     kernel.apply(place, tag, &[Op::AddLink(link)]).map(Option::unwrap)
 }
 
-fn errno(result: Result<LinkInfo, Error>) -> i32 {
+fn errno(result: Result<Made, Error>) -> i32 {
     result.unwrap_err().errno().unwrap()
 }
 

@@ -36,7 +36,8 @@ fn present(v4: bool, op: &str) -> Vec<Tables> {
     named.filter(|program| exists(program)).map(|program| Tables { program }).collect()
 }
 
-fn comment(bridge: &LinkName) -> String {
+/// What marks a rule of ours.
+pub(super) fn comment(bridge: &LinkName) -> String {
     format!("trunkline {bridge}")
 }
 
@@ -87,6 +88,25 @@ pub(super) fn put(bridge: &LinkName, prefixes: &[IpNet], op: &str) -> Result<(),
     Ok(())
 }
 
+/// The chains that lack their exceptions.
+pub(super) fn missing(bridge: &LinkName, prefixes: &[IpNet], op: &str) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    for v4 in [true, false].into_iter().filter(|v4| prefixes.iter().any(|prefix| prefix.addr().is_ipv4() == *v4)) {
+        for tables in present(v4, op) {
+            let (listing, program) = (tables.list(op)?, &tables.program);
+            let due = due(&listing, bridge).filter(|(chain, rules)| !is_so(&listing, chain, rules));
+            missing.extend(due.map(|(chain, _)| format!("an exception in the chain {chain} of {program}")));
+        }
+    }
+    Ok(missing)
+}
+
+/// The chain that exceptions for a bridge are due in, with the rules.
+fn due(listing: &str, bridge: &LinkName) -> Option<(&'static str, Vec<Vec<String>>)> {
+    let isolated = listing.lines().any(|line| line == format!("-N {ISOLATION}"));
+    chain(listing).map(|chain| (chain, wanted(bridge, isolated)))
+}
+
 /// Takes them away, wherever they are.
 pub(super) fn remove(bridge: &LinkName, op: &str) -> Result<(), Error> {
     for v4 in [true, false] {
@@ -111,9 +131,7 @@ impl Tables {
     fn put(&self, bridge: &LinkName, op: &str) -> Result<(), Error> {
         let listing = self.list(op)?;
         let there = ours(&listing, bridge);
-        let Some(chain) = chain(&listing) else { return self.remove(&there, op) };
-        let isolated = listing.lines().any(|line| line == format!("-N {ISOLATION}"));
-        let rules = wanted(bridge, isolated);
+        let Some((chain, rules)) = due(&listing, bridge) else { return self.remove(&there, op) };
         if is_so(&listing, chain, &rules) && there.len() == rules.len() {
             return Ok(());
         }

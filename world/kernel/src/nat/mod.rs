@@ -2,15 +2,17 @@
 //!
 //! Two nftables tables for each bridge, replaced as a whole in one transaction: `inet trunkline-BRIDGE` and
 //! `bridge trunkline-BRIDGE`. An accept in a chain of ours does not undo a drop in somebody else's, so that Docker's
-//! and other iptables rules get exceptions of their own ([`exceptions`]). The programs `nft` and `iptables` do it:
-//! it happens once for a network, not for each attachment.
+//! and other iptables rules get exceptions of their own ([`exceptions`]), and so do firewalld's and other nftables
+//! chains ([`foreign`]). The programs `nft` and `iptables` do it: it happens once for a network, not for each attachment.
 
 pub(crate) mod exceptions;
+mod firewalld;
+pub(crate) mod foreign;
 mod forwarding;
 mod program;
 mod ruleset;
 
-use crate::Error;
+use crate::{Error, WayOut};
 use ipnet::IpNet;
 use model::LinkName;
 use ruleset::Between;
@@ -24,12 +26,27 @@ pub(crate) fn masquerade(bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Er
         Err(Error::Program { reason, .. }) if reason.contains("not supported") => load(Between::Prefixes)?,
         loaded => loaded?,
     };
-    exceptions::put(bridge, prefixes, &op)
+    exceptions::put(bridge, prefixes, &op)?;
+    foreign::put(bridge, prefixes, &op)
+}
+
+/// What is not as [`masquerade`] leaves it. Changes nothing.
+pub(crate) fn examine(bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error> {
+    let op = format!("look at the way out over {bridge}");
+    let listed = program::feed("nft", &["list", "tables"], "", &op)?;
+    let tables = ruleset::FAMILIES.map(|family| format!("table {family} {}", ruleset::table(bridge)));
+    let gone = tables.iter().filter(|table| !listed.lines().any(|line| line.trim() == table.as_str()));
+    let mut missing: Vec<String> = gone.map(|table| format!("the nftables {table}")).collect();
+    missing.extend(exceptions::missing(bridge, prefixes, &op)?);
+    let (lacking, refused) = foreign::examine(bridge, prefixes, &op)?;
+    missing.extend(lacking);
+    Ok(WayOut { missing, refused })
 }
 
 /// Takes it all back.
 pub(crate) fn unmasquerade(bridge: &LinkName) -> Result<(), Error> {
     let op = format!("stop masquerading over {bridge}");
     program::feed("nft", &["-f", "-"], &ruleset::nothing(bridge), &op)?;
-    exceptions::remove(bridge, &op)
+    exceptions::remove(bridge, &op)?;
+    foreign::remove(bridge, &op)
 }

@@ -41,7 +41,11 @@ fn words(output: &Output) -> String {
 }
 
 fn package(program: &str) -> &str {
-    if program == "nft" { "nftables" } else { "iptables" }
+    match program {
+        "nft" => "nftables",
+        "firewall-cmd" => "firewalld",
+        _ => "iptables",
+    }
 }
 
 /// Whether there is such a program.

@@ -19,7 +19,7 @@ pub(super) fn table(bridge: &LinkName) -> String {
 }
 
 /// A link's name as nft reads it: in quotes, in which `*` at the end is a wildcard unless escaped.
-fn quoted(bridge: &LinkName) -> String {
+pub(super) fn quoted(bridge: &LinkName) -> String {
     match bridge.as_str().strip_suffix('*') {
         Some(head) => format!("\"{head}\\*\""),
         None => format!("\"{bridge}\""),
@@ -30,8 +30,11 @@ fn quoted(bridge: &LinkName) -> String {
 /// that fails the whole transaction.
 pub(super) fn nothing(bridge: &LinkName) -> String {
     let table = table(bridge);
-    ["inet", "bridge"].map(|family| format!("add table {family} {table}\ndelete table {family} {table}\n")).concat()
+    FAMILIES.map(|family| format!("add table {family} {table}\ndelete table {family} {table}\n")).concat()
 }
+
+/// The families of our tables.
+pub(super) const FAMILIES: [&str; 2] = ["inet", "bridge"];
 
 /// How the bridge's own ports are kept from each other: what passes the bridge family's forward hook goes from port
 /// to port; what is for the bridge itself does not come there.

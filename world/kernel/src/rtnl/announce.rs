@@ -19,6 +19,9 @@ const CLOSES: usize = 32;
 /// the links come before the announcements, whose packet sockets cost grace periods.
 const FIRST: Duration = Duration::from_millis(20);
 
+/// How long announcements wait at most while links go on being made, one less than [`FIRST`] after the other.
+const BURST: Duration = Duration::from_millis(100);
+
 /// How long the thread stays without anything to announce. While it is there nobody need wake it up: it looks
 /// every [`FIRST`], for a wake-up takes longer than most of the steps of an attach.
 const IDLE: Duration = Duration::from_secs(5);
@@ -26,14 +29,28 @@ const IDLE: Duration = Duration::from_secs(5);
 /// An announcement with rounds to go.
 struct Due {
     at: Instant,
+    /// Whether it may wait for the end of a burst: the first round may.
+    patient: bool,
     left: u32,
     announcement: Announcement,
     boot: String,
 }
 
+impl Due {
+    /// When its turn is, after the last link that was made.
+    fn time(&self, added: Option<Instant>) -> Instant {
+        match added.filter(|_| self.patient) {
+            Some(added) => (added + FIRST).clamp(self.at, self.at + BURST),
+            None => self.at,
+        }
+    }
+}
+
 #[derive(Default)]
 struct State {
     due: Vec<Due>,
+    /// When the last one was added.
+    added: Option<Instant>,
     running: bool,
     closed: bool,
 }
@@ -63,8 +80,11 @@ impl Announcer {
             return;
         }
         let mut state = self.shared.lock();
+        let now = Instant::now();
+        state.added = Some(now);
         state.due.push(Due {
-            at: Instant::now() + FIRST,
+            at: now + FIRST,
+            patient: true,
             left: announcement.count,
             announcement,
             boot: boot.to_owned(),
@@ -110,14 +130,15 @@ impl Shared {
             if !state.due.is_empty() {
                 busy = Instant::now();
             }
-            let next = state.due.iter().map(|due| due.at).min();
+            let next = state.due.iter().map(|due| due.time(state.added)).min();
             let wait = next.map_or(FIRST, |next| next.saturating_duration_since(busy).min(FIRST));
             if !wait.is_zero() {
                 state = self.wake.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
                 continue;
             }
             let now = Instant::now();
-            let (ready, later) = mem::take(&mut state.due).into_iter().partition(|due| due.at <= now);
+            let added = state.added;
+            let (ready, later) = mem::take(&mut state.due).into_iter().partition(|due| due.time(added) <= now);
             state.due = later;
             drop(state);
             let again: Vec<_> = Vec::into_iter(ready).filter_map(|due| self.round(due)).collect();
@@ -138,6 +159,7 @@ impl Shared {
             }
         }
         due.left -= 1;
+        due.patient = false;
         due.at = Instant::now() + due.announcement.interval;
         (due.left > 0).then_some(due)
     }

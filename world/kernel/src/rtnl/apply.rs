@@ -2,7 +2,7 @@
 
 use super::{Rtnl, addresses, delete, host, links, observe, routes, socket::Refusal, socket::Socket};
 use crate::{
-    Error, Place, SandboxPath, describe,
+    Error, Made, Place, SandboxPath, describe,
     namespace::{Inside, Namespace},
     sysctl,
 };
@@ -12,7 +12,10 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, SeenKind, VethPeer};
 use std::{
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,7 +37,7 @@ pub(super) struct Indexes {
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(100);
 
-pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
     let namespace = match place.namespace() {
         None => None,
         Some(sandbox) => match rtnl.sandbox(sandbox) {
@@ -44,18 +47,24 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
         },
     };
     let in_sandbox = matches!(place, Place::Sandbox(_));
-    let mut visit =
-        Visit { rtnl, namespace: namespace.as_ref(), in_sandbox, tag, inside: None, socket: None, link: None };
+    let namespace = namespace.as_ref();
+    let mut visit = Visit { rtnl, namespace, in_sandbox, tag, inside: None, socket: None, link: None, turn: None };
+    if in_sandbox && ops.len() > 1 {
+        // What needs no turn comes before it.
+        visit.socket()?;
+    }
     for (step, op) in ops.iter().enumerate() {
         visit.carry_out(op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
-        if let (Op::AddLink(_), Place::Sandbox(sandbox), Some(namespace)) = (op, place, &namespace) {
-            rtnl.watch_open(namespace, &sandbox.id);
-        }
+    }
+    visit.turn = None;
+    let adds = ops.iter().any(|op| matches!(op, Op::AddLink(_)));
+    if let (true, Place::Sandbox(sandbox), Some(namespace)) = (adds, place, namespace) {
+        rtnl.watch_open(namespace, &sandbox.id);
     }
     match ops.last() {
         Some(Op::DelLink) => Ok(None),
         _ => {
-            let link = visit.find()?;
+            let link = visit.find()?.map(|found| found.made);
             if ops.iter().any(|op| matches!(op, Op::SetUp { .. })) {
                 visit.await_addresses(ops)?;
             }
@@ -73,8 +82,25 @@ fn is_ours(link: &LinkInfo) -> bool {
     matches!(link.kind, Macvlan(_) | Ipvlan(..) | Vlan(_) | Dummy | Bridge | Vxlan(_) | Veth)
 }
 
+/// The link that the ops are about.
+#[derive(Clone)]
+struct Found {
+    made: Made,
+    /// Its kind, if it is one that we don't make.
+    foreign: Option<SeenKind>,
+}
+
+impl From<LinkInfo> for Found {
+    fn from(link: LinkInfo) -> Self {
+        let foreign = (!is_ours(&link)).then(|| link.kind.clone());
+        Self { made: Made::from(&link), foreign }
+    }
+}
+
 /// The course of one `apply`. The fields go in this order: back home first, then the socket.
 struct Visit<'a> {
+    /// The turn, while there are changes to make.
+    turn: Option<MutexGuard<'a, ()>>,
     /// The thread is in the namespace, since something needed it there.
     inside: Option<Inside>,
     /// A socket in the namespace.
@@ -85,17 +111,25 @@ struct Visit<'a> {
     in_sandbox: bool,
     tag: LinkTag,
     /// The link, once it has been found.
-    link: Option<LinkInfo>,
+    link: Option<Found>,
 }
 
 impl Visit<'_> {
     fn carry_out(&mut self, op: &Op) -> Result<(), Error> {
         match op {
-            Op::AddLink(link) => self.add_link(link, op),
+            Op::AddLink(link) => {
+                self.take_turn();
+                self.add_link(link, op)
+            }
             Op::SetSysctl(setting) => {
                 let link = self.link(op)?;
                 self.enter()?;
-                sysctl::write(setting, &link.name, || describe::op(op, &link.name))
+                let words = || describe::op(op, &link.name);
+                // The way to the file takes as long as some changes, and no RTNL.
+                self.turn = None;
+                let Some(file) = sysctl::open(setting, &link.name, words)? else { return Ok(()) };
+                self.take_turn();
+                sysctl::write(file, setting, words)
             }
             Op::DelLink => match self.find()? {
                 Some(link) => self.delete(&link),
@@ -106,9 +140,17 @@ impl Visit<'_> {
         }
     }
 
+    /// Takes the turn, which the visit then keeps for its next changes.
+    fn take_turn(&mut self) {
+        if self.turn.is_none() {
+            self.turn = Some(self.rtnl.turn());
+        }
+    }
+
     /// An op that is one message about the link.
     fn change(&mut self, op: &Op) -> Result<(), Error> {
         let link = self.link(op)?;
+        self.take_turn();
         let index = link.index;
         let create = NLM_F_CREATE | NLM_F_EXCL;
         let (message, flags) = match op {
@@ -187,27 +229,24 @@ impl Visit<'_> {
             return Ok(());
         }
         match self.create(link, &name, None)? {
-            Ok(()) => self.link = Some(self.find_made(link, &words)?),
+            Ok(()) => self.link = Some(self.find_made(link, &words)?.into()),
             Err(refusal) if refusal.errno == libc::EEXIST && self.is_free(link)? => {
                 self.create_and_rename(link, &name, &words)?;
             }
             Err(refusal) => return Err(new_link_error(refusal, link.kind.word(), words)),
         }
-        match self.link.clone() {
-            Some(made) if link.kind == LinkKind::Bridge => self.fix_mtu(link, made, &words),
+        match (self.link.clone(), link.mtu) {
+            (Some(made), Some(mtu)) if link.kind == LinkKind::Bridge => self.fix_mtu(&made, mtu, &words),
             _ => Ok(()),
         }
     }
 
     /// Gives a fresh bridge its MTU, for good.
-    fn fix_mtu(&mut self, link: &Link, mut made: LinkInfo, words: &str) -> Result<(), Error> {
-        let Some(mtu) = link.mtu.filter(|mtu| *mtu != made.mtu) else { return Ok(()) };
-        if let Err(refusal) = self.socket()?.ask(links::set_mtu(made.index, mtu), 0) {
-            self.delete(&made)?;
+    fn fix_mtu(&mut self, bridge: &Found, mtu: u32, words: &str) -> Result<(), Error> {
+        if let Err(refusal) = self.socket()?.ask(links::set_mtu(bridge.made.index, mtu), 0) {
+            self.delete(bridge)?;
             return Err(refusal.named(words));
         }
-        made.mtu = mtu;
-        self.link = Some(made);
         Ok(())
     }
 
@@ -222,8 +261,7 @@ impl Visit<'_> {
         }
         match self.create(link, name, Some(FIRST))? {
             Ok(()) => {
-                let made = observe::numbered(self.socket()?, FIRST)?;
-                self.link = Some(made.ok_or_else(|| Error::refused(words, libc::ENODEV))?);
+                self.link = Some(self.first(link, words)?);
                 Ok(true)
             }
             Err(Refusal { errno: libc::EBUSY, .. }) => Ok(false),
@@ -237,6 +275,19 @@ impl Visit<'_> {
             }
             Err(refusal) => Err(new_link_error(refusal, link.kind.word(), words.into())),
         }
+    }
+
+    /// The link that the kernel has just made under [`FIRST`]: name and address by ioctl, which does not wait for RTNL.
+    fn first(&mut self, link: &Link, words: &str) -> Result<Found, Error> {
+        let socket = self.socket()?;
+        let named = |refusal: Refusal| refusal.named(words);
+        let name = observe::name(socket, FIRST).map_err(named)?;
+        let mac = match link.mac.filter(|_| !matches!(link.kind, LinkKind::Ipvlan(..))) {
+            Some(mac) => Some(mac),
+            None => observe::address(socket, &name).map_err(named)?,
+        };
+        let mtu = observe::mtu(socket, &name).map_err(named)?;
+        Ok(Found { made: Made { index: FIRST, name, mac, mtu }, foreign: None })
     }
 
     /// NEWLINK from the host, where the lower link is, straight into the namespace: a link made
@@ -279,11 +330,11 @@ impl Visit<'_> {
             .map_err(|refusal| new_link_error(refusal, link.kind.word(), words.into()))?;
         let mut made = self.find_made(link, words)?;
         if let Err(refusal) = self.socket()?.ask(links::rename(made.index, name), 0) {
-            self.delete(&made)?;
+            self.delete(&made.into())?;
             return Err(refusal.named(words));
         }
         name.clone_into(&mut made.name);
-        self.link = Some(made);
+        self.link = Some(made.into());
         Ok(())
     }
 
@@ -301,7 +352,7 @@ impl Visit<'_> {
             None => Ok(newest),
             Some(elder) => {
                 let extack = Some(format!("{} is this link already", elder.name));
-                self.delete(&newest)?;
+                self.delete(&newest.into())?;
                 Err(Error::Refused { op: words.into(), errno: libc::EEXIST, extack })
             }
         }
@@ -318,36 +369,39 @@ impl Visit<'_> {
 
     /// The link with our tag, if there is one. Of several, for others may have copied the tag: one
     /// of our kinds, then one whose lower link is outside the sandbox, then the eldest.
-    fn find(&mut self) -> Result<Option<LinkInfo>, Error> {
+    fn find(&mut self) -> Result<Option<Found>, Error> {
         if self.link.is_none() && self.in_sandbox {
             // The usual case, and nothing is before it in the order below.
             let tag = self.tag;
             let found = observe::numbered(self.socket()?, FIRST)?;
-            self.link = found.filter(|link| link.has_tag(tag) && is_ours(link) && link.lower_elsewhere);
+            let found = found.filter(|link| link.has_tag(tag) && is_ours(link) && link.lower_elsewhere);
+            self.link = found.map(Found::from);
         }
         if self.link.is_none() {
             let in_sandbox = self.namespace.is_some();
             let rank = |link: &LinkInfo| (!is_ours(link), in_sandbox && !link.lower_elsewhere, link.index);
-            self.link = self.tagged()?.into_iter().min_by_key(rank);
+            self.link = self.tagged()?.into_iter().min_by_key(rank).map(Found::from);
         }
         Ok(self.link.clone())
     }
 
     /// The link, which must be there and of a kind that we make.
-    fn link(&mut self, op: &Op) -> Result<LinkInfo, Error> {
+    fn link(&mut self, op: &Op) -> Result<Made, Error> {
         let tag = self.tag;
-        let words = |name: &str| describe::op(op, name);
         match self.find()? {
-            Some(link) if is_ours(&link) => Ok(link),
-            Some(link) => Err(foreign(words(&link.name), link, tag)),
-            None => Err(Error::NoLink { op: words(&format!("group {}", tag.0)), tag }),
+            Some(Found { made, foreign: None }) => Ok(made),
+            Some(Found { made, foreign: Some(kind) }) => {
+                Err(foreign(describe::op(op, &made.name), made.name, kind, tag))
+            }
+            None => Err(Error::NoLink { op: describe::op(op, &format!("group {}", tag.0)), tag }),
         }
     }
 
-    fn delete(&mut self, link: &LinkInfo) -> Result<(), Error> {
-        let words = describe::op(&Op::DelLink, &link.name);
-        if !is_ours(link) {
-            return Err(foreign(words, link.clone(), self.tag));
+    fn delete(&mut self, link: &Found) -> Result<(), Error> {
+        let Made { index, name, .. } = &link.made;
+        let words = describe::op(&Op::DelLink, name);
+        if let Some(kind) = &link.foreign {
+            return Err(foreign(words, name.clone(), kind.clone(), self.tag));
         }
         self.link = None;
         let request = match self.socket.take() {
@@ -361,7 +415,7 @@ impl Visit<'_> {
             let _inside = self.rtnl.host.enter()?;
             delete::listen()?
         };
-        delete::delete(&self.rtnl.deleters, request, &listener, link.index).map_err(|refusal| refusal.named(words))
+        delete::delete(&self.rtnl.deleters, request, &listener, *index).map_err(|refusal| refusal.named(words))
     }
 
     fn open(&mut self) -> Result<Socket, Error> {
@@ -398,13 +452,13 @@ impl Drop for Visit<'_> {
     }
 }
 
-fn foreign(op: String, link: LinkInfo, tag: LinkTag) -> Error {
-    let kind = match link.kind {
+fn foreign(op: String, name: String, kind: SeenKind, tag: LinkTag) -> Error {
+    let kind = match kind {
         SeenKind::Other(word) => word,
         SeenKind::Loopback => "loopback".into(),
         _ => "physical".into(),
     };
-    Error::Foreign { op, name: link.name, kind, tag }
+    Error::Foreign { op, name, kind, tag }
 }
 
 /// A kind that is unknown even after the kernel tried to load its module (rtnetlink.c).

@@ -46,3 +46,8 @@ pub fn is_reply(v4: bool, packet: &[u8]) -> bool {
 pub fn listing(text: &str) -> (Option<&'static str>, usize) {
     "gw".parse().map_or((None, 0), |bridge| crate::nat::exceptions::read(text, &bridge))
 }
+
+/// Reads what `nft -j list ruleset` lists; what follows from it for a bridge called `gw`.
+pub fn ruleset(text: &str) -> (usize, usize) {
+    "gw".parse().map_or((0, 0), |bridge| crate::nat::foreign::read(text, &bridge))
+}

@@ -152,7 +152,7 @@ fn kind_and_data(kind: &LinkKind) -> (InfoKind, Option<InfoData>) {
 }
 
 /// RTM_SETLINK: the ifalias and IFF_UP at once. NEWLINK drops an ifalias silently.
-pub(crate) fn set_up(index: u32, alias: &str) -> RouteNetlinkMessage {
+pub fn set_up(index: u32, alias: &str) -> RouteNetlinkMessage {
     let mut message = message(index, vec![LinkAttribute::IfAlias(alias.to_owned())]);
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;

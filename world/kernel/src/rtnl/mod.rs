@@ -25,10 +25,11 @@ mod supports;
 mod tests;
 mod watch;
 mod watch_overlay;
+mod watch_rules;
 mod watched;
 
 use crate::{
-    Announcement, Error, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath, hardware,
+    Announcement, Error, Events, HostRoute, Kernel, Made, Place, RouteTo, SandboxPath, WayOut, hardware,
     namespace::{self, Namespace},
     nat,
     workers::Workers,
@@ -36,14 +37,14 @@ use crate::{
 use announce::Announcer;
 use host::HostSockets;
 use ipnet::IpNet;
-use model::{LinkName, NamespaceId};
+use model::{LinkName, MacAddr, NamespaceId};
 use peers::OverlaySockets;
 use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use watch::Watcher;
@@ -63,6 +64,7 @@ pub struct Rtnl {
     watcher: Mutex<Option<Arc<Watcher>>>,
     kinds: observe::Kinds,
     indexes: apply::Indexes,
+    turn: Mutex<()>,
 }
 
 impl Rtnl {
@@ -83,8 +85,16 @@ impl Rtnl {
             watcher: Mutex::new(None),
             kinds: observe::Kinds::default(),
             indexes: apply::Indexes::default(),
+            turn: Mutex::new(()),
             host,
         })
+    }
+
+    /// The right to a row of requests that take the RTNL. The kernel carries out one of them at a time whoever asks;
+    /// those who wait for it there spin (`mutex_spin_on_owner`), or come back again and again where it is only tried
+    /// for (addrconf.c, `addrconf_sysctl_disable`), and take the processors from those who have something to do.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sandbox(&self, sandbox: &SandboxPath) -> Result<Namespace, Error> {
@@ -127,6 +137,7 @@ impl Kernel for Rtnl {
     }
 
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
+        let _turn = self.turn();
         self.sockets.with(|socket| observe::named(socket, name.as_str()))
     }
 
@@ -135,6 +146,7 @@ impl Kernel for Rtnl {
     }
 
     fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
+        let _turn = self.turn();
         self.sockets.with(|socket| observe::uppers(socket, link, &self.kinds))
     }
 
@@ -169,7 +181,7 @@ impl Kernel for Rtnl {
         }
     }
 
-    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<LinkInfo>, Error> {
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
         apply::apply(self, place, tag, ops)
     }
 
@@ -207,6 +219,10 @@ impl Kernel for Rtnl {
         self.in_overlay(overlay, peers::entries)
     }
 
+    fn idle_peers(&self, overlay: &SandboxPath) -> Result<BTreeMap<MacAddr, Duration>, Error> {
+        self.in_overlay(overlay, peers::idle)
+    }
+
     fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Result<(), Error> {
         self.in_overlay(overlay, |socket| peers::program(socket, ops))
     }
@@ -232,6 +248,11 @@ impl Kernel for Rtnl {
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
         let _inside = self.host.enter()?;
         nat::masquerade(bridge, prefixes)
+    }
+
+    fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error> {
+        let _inside = self.host.enter()?;
+        nat::examine(bridge, prefixes)
     }
 
     fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {

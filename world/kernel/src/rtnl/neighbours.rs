@@ -9,7 +9,7 @@ use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     neighbour::{NeighbourAttribute, NeighbourMessage},
 };
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 pub(crate) const RTM_NEWNEIGH: u16 = 28;
 pub(crate) const RTM_DELNEIGH: u16 = 29;
@@ -18,10 +18,15 @@ pub(crate) const RTM_GETNEIGH: u16 = 30;
 // linux/neighbour.h.
 const NDA_DST: u16 = 1;
 const NDA_LLADDR: u16 = 2;
+const NDA_CACHEINFO: u16 = 3;
 const NUD_PERMANENT: u16 = 0x80;
 const NTF_SELF: u8 = 0x02;
 const NTF_MASTER: u8 = 0x04;
 const AF_BRIDGE: u8 = libc::AF_BRIDGE as u8;
+
+/// The clock of `nda_cacheinfo`: USER_HZ, which is 100 wherever Linux runs but on Alpha and ia64
+/// (include/asm-generic/param.h).
+const TICK: Duration = Duration::from_millis(10);
 
 /// The length of `ndmsg`.
 const HEADER: usize = 12;
@@ -145,6 +150,10 @@ pub(crate) struct Seen {
     pub(crate) address: Option<IpAddr>,
     /// NDA_LLADDR, if it has six bytes.
     pub(crate) mac: Option<MacAddr>,
+    /// NDA_CACHEINFO: how long ago it was last used. Of a VXLAN device's FDB entry that is when a packet was last sent
+    /// by it, or when it was made (vxlan_core.c, `vxlan_find_mac`); a neighbour that is answered for by proxy does
+    /// not count as used.
+    pub(crate) idle: Option<Duration>,
 }
 
 /// A neighbour message's payload.
@@ -158,13 +167,21 @@ pub(crate) fn read(payload: &[u8]) -> Option<Seen> {
         permanent: u16::from_ne_bytes([s0, s1]) & NUD_PERMANENT != 0,
         address: None,
         mac: None,
+        idle: None,
     };
     for attribute in NlasIterator::new(attributes).map_while(Result::ok) {
         match attribute.kind() {
             NDA_DST => seen.address = address(attribute.value()),
+            NDA_CACHEINFO => seen.idle = idle(attribute.value()),
             NDA_LLADDR => seen.mac = attribute.value().try_into().ok().map(MacAddr),
             _ => {}
         }
     }
     Some(seen)
+}
+
+/// `ndm_used`, the second of `nda_cacheinfo`'s four numbers.
+fn idle(info: &[u8]) -> Option<Duration> {
+    let ticks = info.get(4..8)?.try_into().ok().map(u32::from_ne_bytes)?;
+    Some(TICK * ticks)
 }

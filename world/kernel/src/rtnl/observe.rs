@@ -8,9 +8,12 @@ use super::{
 };
 use crate::{Error, HostRoute};
 use ipnet::IpNet;
+use model::MacAddr;
 use plan::{LinkInfo, LinkTag, SeenKind, SeenLink};
 use std::{
     collections::BTreeMap,
+    io, mem,
+    os::fd::{AsFd, AsRawFd},
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -28,6 +31,43 @@ pub(super) fn links(socket: &mut Socket) -> Result<Vec<LinkInfo>, Error> {
 /// (SIOCGIFINDEX): a microsecond, and no wait for RTNL, which the creation of another link may hold.
 pub(super) fn index(socket: &Socket, name: &str) -> Result<u32, Refusal> {
     rustix::net::netdevice::name_to_index(socket, name).map_err(|errno| Refusal::of(errno.raw_os_error()))
+}
+
+/// The name of a link by its index; ENXIO if there is none. By ioctl (SIOCGIFNAME), for the same reason.
+pub(super) fn name(socket: &Socket, index: u32) -> Result<String, Refusal> {
+    rustix::net::netdevice::index_to_name(socket, index).map_err(|errno| Refusal::of(errno.raw_os_error()))
+}
+
+/// The link-layer address of a link by its name, if that has six bytes (SIOCGIFHWADDR, netdevice(7)).
+pub(super) fn address(socket: &Socket, name: &str) -> Result<Option<MacAddr>, Refusal> {
+    let answer = ask(socket, name, libc::SIOCGIFHWADDR as libc::Ioctl)?;
+    // SAFETY: of the union the kernel has filled in this member.
+    let found = unsafe { answer.ifr_ifru.ifru_hwaddr };
+    let bytes: Vec<u8> = found.sa_data.iter().take(6).map(|byte| *byte as u8).collect();
+    let ethernet = found.sa_family == libc::ARPHRD_ETHER;
+    Ok(bytes.try_into().ok().filter(|_| ethernet).map(MacAddr))
+}
+
+/// The MTU of a link by its name, in bytes (SIOCGIFMTU).
+pub(super) fn mtu(socket: &Socket, name: &str) -> Result<u32, Refusal> {
+    let answer = ask(socket, name, libc::SIOCGIFMTU as libc::Ioctl)?;
+    // SAFETY: of the union the kernel has filled in this member.
+    Ok(unsafe { answer.ifr_ifru.ifru_mtu }.unsigned_abs())
+}
+
+/// Asks about a link by its name (netdevice(7)).
+fn ask(socket: &Socket, name: &str, what: libc::Ioctl) -> Result<libc::ifreq, Refusal> {
+    // SAFETY: a plain struct of integers and a union of such, for which all zeroes is a value.
+    let mut request: libc::ifreq = unsafe { mem::zeroed() };
+    if name.len() >= request.ifr_name.len() {
+        return Err(Refusal::of(libc::ENODEV));
+    }
+    for (to, from) in request.ifr_name.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the descriptor is open, the name ends with a zero, and the kernel writes no more than an `ifreq`.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), what, &raw mut request) };
+    if result == 0 { Ok(request) } else { Err(io::Error::last_os_error().into()) }
 }
 
 /// A link by its name, or by an alternative name of its.

@@ -7,12 +7,13 @@ use super::{
     socket::{Refusal, Socket},
 };
 use crate::{Error, SandboxPath, describe, namespace::Namespace};
-use model::{LinkName, NamespaceId};
+use model::{LinkName, MacAddr, NamespaceId};
 use plan::{PeerEntry, PeerOp, SeenKind};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 /// Messages a send. Measured (examples/peer_floor.rs): less costs system calls, more costs the kernel a buffer that
@@ -94,23 +95,47 @@ impl Rtnl {
 
 /// The permanent entries of all VXLAN devices of the socket's namespace.
 pub(super) fn entries(socket: &mut Socket) -> Result<BTreeSet<PeerEntry>, Error> {
+    let mut found = BTreeSet::new();
+    for (index, name) in devices(socket)? {
+        for table in [Table::Neighbours4, Table::Neighbours6, Table::Fdb] {
+            found.extend(dump(socket, table, index, &name, |seen| entry(seen, index, &name))?);
+        }
+    }
+    Ok(found)
+}
+
+/// How long ago packets were last sent to the MAC addresses in the forwarding tables of all VXLAN devices.
+pub(super) fn idle(socket: &mut Socket) -> Result<BTreeMap<MacAddr, Duration>, Error> {
+    let mut found = BTreeMap::new();
+    for (index, name) in devices(socket)? {
+        let read = |seen: &Seen| entry(seen, index, &name).map(|entry| entry.mac()).zip(seen.idle);
+        found.extend(dump(socket, Table::Fdb, index, &name, read)?);
+    }
+    Ok(found)
+}
+
+fn dump<T>(
+    socket: &mut Socket,
+    table: Table,
+    link: u32,
+    name: &LinkName,
+    read: impl Fn(&Seen) -> Option<T>,
+) -> Result<Vec<T>, Error> {
+    let read = |kind, payload: &[u8]| match kind {
+        RTM_NEWNEIGH => neighbours::read(payload).and_then(|seen| read(&seen)),
+        _ => None,
+    };
+    let dumped = socket.dump(neighbours::get_all(table, link), read);
+    dumped.map_err(|refusal| refusal.named(format!("list entries of {name}")))
+}
+
+/// The VXLAN devices, with their indices.
+fn devices(socket: &mut Socket) -> Result<Vec<(u32, LinkName)>, Error> {
     let links = socket.dump(links::get_kind("vxlan"), observe::read_link);
     let mut links = links.map_err(|refusal| refusal.named("list vxlan links"))?;
     // A kind whose module is not loaded filters nothing out.
     links.retain(|link| matches!(link.kind, SeenKind::Vxlan(_)));
-    let mut found = BTreeSet::new();
-    for link in links {
-        let Ok(name) = link.name.parse::<LinkName>() else { continue };
-        for table in [Table::Neighbours4, Table::Neighbours6, Table::Fdb] {
-            let read = |kind, payload: &[u8]| match kind {
-                RTM_NEWNEIGH => neighbours::read(payload).and_then(|seen| entry(&seen, link.index, &name)),
-                _ => None,
-            };
-            let dumped = socket.dump(neighbours::get_all(table, link.index), read);
-            found.extend(dumped.map_err(|refusal| refusal.named(format!("list entries of {name}")))?);
-        }
-    }
-    Ok(found)
+    Ok(links.into_iter().filter_map(|link| Some((link.index, link.name.parse().ok()?))).collect())
 }
 
 /// A permanent entry of the VXLAN device called `name`; none if it is another's, or not of those that we write: the

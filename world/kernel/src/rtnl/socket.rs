@@ -4,8 +4,8 @@ mod batch;
 
 use crate::Error;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR,
-    NetlinkBuffer, NetlinkMessage, NlasIterator,
+    Emitable, NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_CAPPED, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
+    NLMSG_ERROR, NetlinkBuffer, NetlinkHeader, NetlinkSerializable, NlasIterator,
 };
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_sys::{SocketAddr, protocols::NETLINK_ROUTE};
@@ -14,6 +14,9 @@ use std::{io, os::fd::AsFd};
 /// The most that the kernel puts into one datagram of a dump (net/netlink/af_netlink.c,
 /// `netlink_dump`: at most 32 KiB, and no more than the reader's buffer has shown to take).
 const BUFFER: usize = 32 * 1024;
+
+/// Room for an acknowledgement: a header, an errno, the header of the request and some words.
+const ACKNOWLEDGEMENT: usize = 1024;
 
 /// A dump that the kernel interrupted (NLM_F_DUMP_INTR) is begun again this often.
 const DUMPS: usize = 64;
@@ -63,7 +66,7 @@ impl Socket {
         inner.set_ext_ack(true)?;
         inner.set_cap_ack(true)?;
         inner.set_netlink_get_strict_chk(true)?;
-        Ok(Self { inner, sequence: 0, outgoing: Vec::new(), incoming: Vec::with_capacity(BUFFER), broken: false })
+        Ok(Self { inner, sequence: 0, outgoing: Vec::new(), incoming: Vec::new(), broken: false })
     }
 
     /// A bare socket that hears these multicast groups.
@@ -82,13 +85,17 @@ impl Socket {
 
     fn write(&mut self, message: &RouteNetlinkMessage, flags: u16) {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message.clone());
-        message.header.flags = NLM_F_REQUEST | flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
+        let mut header = NetlinkHeader::default();
+        let begin = header.buffer_len();
+        let length = begin + Emitable::buffer_len(message);
+        header.length = length as u32;
+        header.message_type = message.message_type();
+        header.flags = NLM_F_REQUEST | flags;
+        header.sequence_number = self.sequence;
         self.outgoing.clear();
-        self.outgoing.resize(message.buffer_len().next_multiple_of(4), 0);
-        message.serialize(&mut self.outgoing);
+        self.outgoing.resize(length.next_multiple_of(4), 0);
+        header.emit(&mut self.outgoing);
+        message.serialize(&mut self.outgoing[begin..length]);
     }
 
     fn send(&mut self) -> Result<(), Refusal> {
@@ -100,6 +107,12 @@ impl Socket {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// Room for any answer. Most sockets live for a few acknowledgements only.
+    fn make_room(&mut self) {
+        self.incoming.clear();
+        self.incoming.reserve(BUFFER);
     }
 
     fn receive(&mut self) -> Result<(), Refusal> {
@@ -119,6 +132,8 @@ impl Socket {
     /// One change, one answer. A list of changes goes out one by one: in a batch the kernel would go
     /// on after one that failed, and the system call that it saves is a hundredth of what a change takes.
     pub fn ask(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Refusal> {
+        self.incoming.clear();
+        self.incoming.reserve(ACKNOWLEDGEMENT);
         self.collect(&message, flags | NLM_F_ACK, &|_, _| None::<()>).map(|_| ())
     }
 
@@ -128,6 +143,7 @@ impl Socket {
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> Result<Option<T>, Refusal> {
+        self.make_room();
         let (mut objects, _) = self.collect(&message, NLM_F_ACK, &read)?;
         Ok(objects.pop())
     }
@@ -139,6 +155,7 @@ impl Socket {
         message: RouteNetlinkMessage,
         read: impl Fn(u16, &[u8]) -> Option<T>,
     ) -> Result<Vec<T>, Refusal> {
+        self.make_room();
         for _ in 0..DUMPS {
             let (objects, interrupted) = self.collect(&message, NLM_F_DUMP, &read)?;
             if !interrupted {

@@ -10,6 +10,7 @@ use super::{
     links::{self, RTM_DELLINK, RTM_NEWLINK},
     socket::{Messages, Refusal, Socket},
     watch_overlay::Ear,
+    watch_rules::Rules,
     watched::Watched,
 };
 use crate::{Error, Events, KernelEvent, namespace::Namespace, stream::Publisher};
@@ -24,7 +25,7 @@ use rustix::{
     net::sockopt::set_socket_recv_buffer_size_force,
 };
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io, mem,
     os::fd::{AsFd, AsRawFd, OwnedFd},
     sync::{
@@ -84,12 +85,14 @@ pub(super) struct Watcher {
 impl Watcher {
     pub(super) fn start(host: Arc<Namespace>) -> Result<Self, Error> {
         let named = |refusal: Refusal| refusal.named("listen for changes");
-        let (own, all) = {
+        let (own, all, rules) = {
             let _inside = host.enter()?;
             let own = Socket::listening(&HOST_GROUPS).map_err(named)?;
             let all = Socket::listening(&SANDBOX_GROUPS).map_err(named)?;
-            (own, all)
+            (own, all, Rules::listen())
         };
+        // A kernel without nftables has no such rules either.
+        let rules = rules.inspect_err(|error| tracing::info!(%error, "changes of nftables rules are not heard")).ok();
         keep_only(&all, &[RTM_DELLINK, RTM_DELNSID]).map_err(|error| Error::io("filter notifications", &error))?;
         all.set_listen_all_namespaces(true).map_err(|error| Error::io("listen to all namespaces", &error))?;
         for socket in [&own, &all] {
@@ -100,7 +103,7 @@ impl Watcher {
         let (shared, bell) = (Arc::<Shared>::default(), Arc::new(bell));
         let buffer = vec![0; 64 * 1024];
         let listener =
-            Listener { shared: Arc::clone(&shared), own, all, ears: Vec::new(), rest: None, lull: None, buffer };
+            Listener { shared: Arc::clone(&shared), own, all, rules, ears: Vec::new(), rest: None, lull: None, buffer };
         let theirs = Arc::clone(&bell);
         let thread = thread::Builder::new()
             .name("kernel-watch".into())
@@ -225,6 +228,7 @@ struct Listener {
     shared: Arc<Shared>,
     own: netlink_sys::Socket,
     all: netlink_sys::Socket,
+    rules: Option<Rules>,
     ears: Vec<Ear>,
     /// Until when the host's own links are left alone.
     rest: Option<Instant>,
@@ -244,7 +248,7 @@ impl Listener {
                     return;
                 }
             };
-            let (host, ears) = ready.split_at(3.min(ready.len()));
+            let (host, ears) = ready.split_at((3 + usize::from(self.rules.is_some())).min(ready.len()));
             if host.first() == Some(&true) && !self.obey(bell) {
                 return;
             }
@@ -255,6 +259,9 @@ impl Listener {
             if host.get(2) == Some(&true) {
                 self.read_all();
             }
+            if host.get(3) == Some(&true) && self.rules.as_mut().is_some_and(|r| r.have_changed(&mut self.buffer)) {
+                self.tell(&KernelEvent::RulesChanged);
+            }
             // If an order has changed the ears, the next round shows who has something to say.
             if host.first() != Some(&true) {
                 self.read_ears(ears);
@@ -262,8 +269,8 @@ impl Listener {
         }
     }
 
-    /// Waits until something comes. Which: the bell, the two sockets of the host, and of each ear the changes and
-    /// the misses.
+    /// Waits until something comes. Which: the bell, the sockets of the host, and of each ear the changes and the
+    /// misses.
     fn wait(&mut self, bell: &OwnedFd) -> Result<Vec<bool>, rustix::io::Errno> {
         let now = Instant::now();
         for pause in [&mut self.rest, &mut self.lull] {
@@ -271,16 +278,20 @@ impl Listener {
         }
         let unless = |pause: Option<Instant>| if pause.is_some() { PollFlags::empty() } else { PollFlags::IN };
         let misses = unless(self.lull);
+        let rules_rest = self.rules.as_mut().and_then(|rules| rules.rest(now));
         let mut ready = vec![
             PollFd::from_borrowed_fd(bell.as_fd(), PollFlags::IN),
             PollFd::new(&self.own, unless(self.rest)),
             PollFd::new(&self.all, PollFlags::IN),
         ];
+        if let Some(rules) = &self.rules {
+            ready.push(PollFd::from_borrowed_fd(rules.descriptor(), unless(rules_rest)));
+        }
         for [changed, missed] in self.ears.iter().map(Ear::descriptors) {
             ready.push(PollFd::from_borrowed_fd(changed, PollFlags::IN));
             ready.push(PollFd::from_borrowed_fd(missed, misses));
         }
-        let timeout = self.rest.into_iter().chain(self.lull).min().map(|until| {
+        let timeout = self.rest.into_iter().chain(self.lull).chain(rules_rest).min().map(|until| {
             let left = until.saturating_duration_since(now);
             Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) }
         });
@@ -320,27 +331,36 @@ impl Listener {
         self.shared.publisher.tell(event);
     }
 
-    /// Reads what the host's socket holds.
+    /// Reads what the host's socket holds, and tells of it together; of several changes of a link, of the last.
     fn read_own(&mut self) {
+        let mut heard: Vec<KernelEvent> = Vec::new();
+        let mut changed: BTreeMap<u32, usize> = BTreeMap::new();
         loop {
             let received = receive(&self.own, &mut self.buffer);
             let length = match received {
                 Received::Datagram { length, .. } => length,
                 Received::Foreign => continue,
-                Received::Nothing => return,
+                Received::Nothing => return self.shared.publisher.tell_all(&heard),
                 Received::Overrun => {
-                    self.tell(&KernelEvent::Overrun);
+                    heard.push(KernelEvent::Overrun);
                     continue;
                 }
             };
             for message in Messages(&self.buffer[..length]) {
-                let link = || links::read(message.payload());
-                match message.message_type() {
-                    RTM_NEWLINK => link().into_iter().for_each(|link| self.tell(&KernelEvent::LinkChanged(link))),
-                    RTM_DELLINK => link().into_iter().for_each(|link| {
-                        self.tell(&KernelEvent::LinkGone { index: link.index, name: link.name });
-                    }),
-                    _ => {}
+                let kind = message.message_type();
+                let link = (matches!(kind, RTM_NEWLINK | RTM_DELLINK)).then(|| links::read(message.payload()));
+                let Some(link) = link.flatten() else { continue };
+                if kind == RTM_DELLINK {
+                    changed.remove(&link.index);
+                    heard.push(KernelEvent::LinkGone { index: link.index, name: link.name });
+                    continue;
+                }
+                match changed.get(&link.index).and_then(|place| heard.get_mut(*place)) {
+                    Some(KernelEvent::LinkChanged(earlier)) if earlier.name == link.name => *earlier = link,
+                    _ => {
+                        changed.insert(link.index, heard.len());
+                        heard.push(KernelEvent::LinkChanged(link));
+                    }
                 }
             }
         }

@@ -38,6 +38,28 @@ pub(super) struct Ear {
     socket: Socket,
     /// The VXLAN devices by index.
     vxlans: BTreeMap<u32, LinkName>,
+    /// What was last seen of all links, by index.
+    links: BTreeMap<u32, Standing>,
+}
+
+/// What somebody may take away from a link while it stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    up: bool,
+    master: Option<u32>,
+    mtu: u32,
+}
+
+impl Standing {
+    fn of(link: &LinkInfo) -> Self {
+        Self { up: link.up, master: link.master, mtu: link.mtu }
+    }
+
+    /// Whether this is less than what was seen before: what a link gains while it is made is nobody's news.
+    fn is_less(self, before: Self) -> bool {
+        let left = before.master.is_some() && self.master != before.master;
+        (before.up && !self.up) || left || self.mtu != before.mtu
+    }
 }
 
 impl Ear {
@@ -53,7 +75,7 @@ impl Ear {
         grow(&misses, MISS_QUEUE).map_err(named)?;
         misses.set_no_enobufs(true).map_err(failed)?;
         let socket = Socket::open().map_err(named)?;
-        let mut ear = Self { id: id.clone(), changes, misses, socket, vxlans: BTreeMap::new() };
+        let mut ear = Self { id: id.clone(), changes, misses, socket, vxlans: BTreeMap::new(), links: BTreeMap::new() };
         // Listening already: what changes meanwhile is heard.
         ear.learn_all()?;
         Ok(ear)
@@ -62,7 +84,8 @@ impl Ear {
     fn learn_all(&mut self) -> Result<(), Error> {
         let links = observe::links(&mut self.socket)?;
         self.vxlans.clear();
-        links.into_iter().for_each(|link| self.learn(link));
+        self.links.clear();
+        links.into_iter().for_each(|link| drop(self.learn(link)));
         Ok(())
     }
 
@@ -75,10 +98,15 @@ impl Ear {
         [self.changes.as_fd(), self.misses.as_fd()]
     }
 
-    fn learn(&mut self, link: LinkInfo) {
+    /// Notes a link; its name if somebody took something away from it.
+    fn learn(&mut self, link: LinkInfo) -> Option<String> {
+        let now = Standing::of(&link);
+        let before = self.links.insert(link.index, now);
+        let name = before.filter(|before| now.is_less(*before)).map(|_| link.name.clone());
         if let (SeenKind::Vxlan(_), Ok(name)) = (link.kind, link.name.parse()) {
             self.vxlans.insert(link.index, name);
         }
+        name
     }
 
     /// Reads what came, up to a turn's worth.
@@ -104,10 +132,14 @@ impl Ear {
 
     fn change(&mut self, kind: u16, payload: &[u8], publisher: &Publisher) {
         match kind {
-            RTM_NEWLINK => links::read(payload).into_iter().for_each(|link| self.learn(link)),
+            RTM_NEWLINK => {
+                let Some(name) = links::read(payload).and_then(|link| self.learn(link)) else { return };
+                publisher.tell(&KernelEvent::OverlayLinkChanged { namespace: self.id.clone(), name });
+            }
             RTM_DELLINK => {
                 let Some(link) = links::read(payload) else { return };
                 self.vxlans.remove(&link.index);
+                self.links.remove(&link.index);
                 let namespace = self.id.clone();
                 publisher.tell(&KernelEvent::OverlayLinkGone { namespace, name: link.name });
             }

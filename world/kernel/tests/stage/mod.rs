@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test target uses its part")]
 
+pub mod firewalld;
 pub mod likeness;
 pub mod nat;
 pub mod overlay;

@@ -38,6 +38,7 @@ impl Socket {
             header[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
             self.outgoing.resize(self.outgoing.len().next_multiple_of(4), 0);
         }
+        self.make_room();
         self.send()?;
         loop {
             self.receive()?;
