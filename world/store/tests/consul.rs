@@ -3,13 +3,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use lab::ConsulServer;
+use lab::{ConsulServer, StoreServer};
 use store::{Address, Options, Txn, conformance, open};
 
 #[test]
 fn conformance_on_a_real_server() {
     let server = ConsulServer::start().unwrap();
-    let address: Address = format!("consul://{}", server.address()).parse().unwrap();
+    let address: Address = server.url().parse().unwrap();
     let count = AtomicUsize::new(0);
     conformance::run(|| {
         let prefix = format!("c/{}", count.fetch_add(1, Ordering::Relaxed));
@@ -21,7 +21,7 @@ fn conformance_on_a_real_server() {
 #[test]
 fn keys_are_plain_to_others() {
     let server = ConsulServer::start().unwrap();
-    let address: Address = format!("consul://{}", server.address()).parse().unwrap();
+    let address: Address = server.url().parse().unwrap();
     let prefix = "docker/network/v1.0".to_owned();
     let store = open(&address, &Options { prefix, ..Options::default() }).unwrap();
     let txn = Txn::new().absent("network/n1/").put("network/n1/", r#"{"name":"demonet"}"#);

@@ -3,65 +3,29 @@
 
 mod servers;
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use lab::{ConsulCluster, ConsulOptions, ConsulServer, Site, TestCa};
-use servers::{Follower, Load, check, fails_in_time, is_reachable, open, options, persist, until};
-use store::{Error, Options, Txn};
+use lab::{ConsulCluster, ConsulOptions, ConsulServer, Site, StoreServer, TestCa};
+use servers::{Follower, Load, faults, open, options, persist};
+use store::{Options, Txn};
 
 #[test]
 fn killed_and_restarted_under_load() {
-    let mut server = ConsulServer::start().unwrap();
-    let store = open(&format!("consul://{}", server.address()), &options());
-    let mut follower = Follower::start(&*store, true);
-    let load = Load::start(&store, 8);
-    for _ in 0..3 {
-        load.more(100);
-        server.kill9().unwrap();
-        server.launch().unwrap();
-    }
-    load.more(100);
-    let written = load.stop();
-    println!("{} keys, {} errors, {} of them unknown", written.there.len(), written.errors, written.unknown);
-    check(&*store, &written);
-    follower.catch_up(&*store);
+    faults::killed_and_restarted_under_load(ConsulServer::start().unwrap(), 3);
 }
 
 #[test]
 fn hung_for_longer_than_a_lease() {
-    let server = ConsulServer::start().unwrap();
-    let address = server.address().to_string();
-    let store = open(&format!("consul://{address}"), &options());
-    let lease = store.grant(Duration::from_secs(10)).unwrap();
-    store.commit(Txn::new().put_leased("host/1", "", lease).put("kept", "")).unwrap();
-    let mut follower = Follower::start(&*store, true);
-    let load = Load::start(&store, 4);
-    load.more(50);
-    server.pause().unwrap();
-    let begin = Instant::now();
-    until("known to be away", || !is_reachable(&*store));
-    fails_in_time(&*store, &address);
-    until("the watch says so", || follower.is_away());
-    // Sessions end up to twice their time after the last renewal.
-    sleep(Duration::from_secs(22).saturating_sub(begin.elapsed()));
-    server.resume().unwrap();
-    load.more(50);
-    let written = load.stop();
-    assert!(written.errors > 0);
-    check(&*store, &written);
-    until("the lease has ended", || persist(|| store.get("host/1")).is_none());
-    sleep(Duration::from_secs(1));
-    check(&*store, &written);
-    assert!(is_reachable(&*store));
-    follower.catch_up(&*store);
-    assert!(follower.state.contains_key("kept"));
+    // Sessions are at least ten seconds long, and end up to twice their time after the last renewal.
+    let (lease, silence) = (Duration::from_secs(10), Duration::from_secs(22));
+    faults::hung_for_longer_than_a_lease(ConsulServer::start().unwrap(), lease, silence);
 }
 
 #[test]
 fn a_member_of_three_is_lost() {
     let mut cluster = ConsulCluster::start(3).unwrap();
-    let store = open(&format!("consul://{}", cluster.addresses()), &options());
+    let store = open(&cluster.url(), &options());
     let mut follower = Follower::start(&*store, true);
     let load = Load::start(&store, 8);
     load.more(100);
@@ -71,34 +35,17 @@ fn a_member_of_three_is_lost() {
         cluster.members[index].launch().unwrap();
         load.more(50);
     }
-    let written = load.stop();
-    println!("{} keys, {} errors, {} of them unknown", written.there.len(), written.errors, written.unknown);
-    check(&*store, &written);
-    follower.catch_up(&*store);
-    cluster.members[0].kill9().unwrap();
-    cluster.members[2].kill9().unwrap();
-    until("known to be away", || !is_reachable(&*store));
-    fails_in_time(&*store, "127.");
+    faults::settle(&*store, load, &mut follower);
+    faults::without_a_majority(&mut cluster, &*store);
 }
 
 #[test]
 fn restored_from_an_old_snapshot() {
-    let server = ConsulServer::start().unwrap();
-    let store = open(&format!("consul://{}", server.address()), &options());
-    store.commit(Txn::new().put("old", "")).unwrap();
-    let snapshot = server.snapshot().unwrap();
-    for i in 0..50 {
-        store.commit(Txn::new().put(format!("new/{i}"), "")).unwrap();
-    }
-    let mut follower = Follower::start(&*store, true);
-    let seen = follower.last;
-    server.restore(&snapshot).unwrap();
-    let error = follower.end();
-    assert!(matches!(error, Error::Receded { asked, current } if asked >= seen && current < seen), "{error}");
-    assert_eq!(store.list("new/").unwrap().0, []);
-    let mut follower = Follower::start(&*store, true);
-    store.commit(Txn::new().put("after", "")).unwrap();
-    follower.catch_up(&*store);
+    let (snapshot, restore) = (
+        |s: &ConsulServer<'_>| s.snapshot().unwrap(),
+        |s: &mut ConsulServer<'_>, from: &Path| s.restore(from).unwrap(),
+    );
+    faults::restored_from_an_old_snapshot(ConsulServer::start().unwrap(), snapshot, restore);
 }
 
 #[test]
@@ -108,20 +55,14 @@ fn tls_with_right_and_wrong_certificates() {
     let certificate = ca.sign("server", &[site.address()]).unwrap();
     let tls = ConsulOptions { tls: Some((certificate, ca.path())), verify_clients: true, token: None };
     let server = ConsulServer::start_with(site, tls).unwrap();
-    let url = format!("consuls://{}", server.address());
     let client = ca.sign("client", &[]).unwrap();
     let right = Options { ca: Some(ca.path()), cert: Some(client.cert), key: Some(client.key), ..options() };
-    let store = open(&url, &right);
-    let mut follower = Follower::start(&*store, true);
-    store.commit(Txn::new().put("a", "1")).unwrap();
-    follower.catch_up(&*store);
-    let address = server.address().to_string();
-    let fails = |options: Options, says: &str| {
-        let error = open(&url, &options).get("a").unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains(&address), "{error}");
-    };
-    fails(Options { ca: Some(other.path()), ..right.clone() }, "UnknownIssuer");
-    fails(Options { cert: None, key: None, ..right }, "ertificate");
+    let wrong = [
+        (Options { ca: Some(other.path()), ..right.clone() }, "UnknownIssuer"),
+        (Options { cert: None, key: None, ..right.clone() }, "ertificate"),
+    ];
+    let (url, address) = (format!("consuls://{}", server.address()), server.address().to_string());
+    faults::tls_with_right_and_wrong_certificates(&url, &address, &right, &wrong);
 }
 
 #[test]
@@ -129,7 +70,7 @@ fn tokens() {
     const TOKEN: &str = "5a7bf2a0-55b3-4f0f-a0f4-5f5df3a2fd52";
     let guarded = ConsulOptions { token: Some(TOKEN.to_owned()), ..ConsulOptions::default() };
     let server = ConsulServer::start_with(Site::loopback().unwrap(), guarded).unwrap();
-    let url = format!("consul://{}", server.address());
+    let url = server.url();
     // The master token takes a moment after the election to be made.
     let store = open(&url, &Options { token: Some(TOKEN.to_owned()), ..options() });
     persist(|| store.commit(Txn::new().put("a", "1")));

@@ -4,59 +4,22 @@
 mod servers;
 
 use std::net::IpAddr;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::time::Duration;
 
-use lab::{EtcdCluster, EtcdOptions, EtcdServer, Site, TestCa};
-use servers::{Follower, Load, check, fails_in_time, is_reachable, open, options, persist, until};
+use lab::{EtcdCluster, EtcdOptions, EtcdServer, Site, StoreServer, TestCa};
+use servers::{Follower, Load, faults, is_reachable, open, options, until};
 use store::{Error, Options, Txn};
 
 #[test]
 fn killed_and_restarted_under_load() {
-    let mut server = EtcdServer::start().unwrap();
-    let store = open(&format!("etcd://{}", server.address()), &options());
-    let mut follower = Follower::start(&*store, true);
-    let load = Load::start(&store, 8);
-    for _ in 0..5 {
-        load.more(100);
-        server.kill9().unwrap();
-        server.launch().unwrap();
-    }
-    load.more(100);
-    let written = load.stop();
-    println!("{} keys, {} errors, {} of them unknown", written.there.len(), written.errors, written.unknown);
-    check(&*store, &written);
-    follower.catch_up(&*store);
+    faults::killed_and_restarted_under_load(EtcdServer::start().unwrap(), 5);
 }
 
 #[test]
 fn hung_for_longer_than_a_lease() {
-    let server = EtcdServer::start().unwrap();
-    let address = server.address().to_string();
-    let store = open(&format!("etcd://{address}"), &options());
-    let lease = store.grant(Duration::from_secs(2)).unwrap();
-    store.commit(Txn::new().put_leased("host/1", "", lease).put("kept", "")).unwrap();
-    let mut follower = Follower::start(&*store, true);
-    let load = Load::start(&store, 4);
-    load.more(50);
-    server.pause().unwrap();
-    let begin = Instant::now();
-    until("known to be away", || !is_reachable(&*store));
-    fails_in_time(&*store, &address);
-    until("the watch says so", || follower.is_away());
-    sleep(Duration::from_secs(8).saturating_sub(begin.elapsed()));
-    server.resume().unwrap();
-    load.more(50);
-    let written = load.stop();
-    assert!(written.errors > 0);
-    // What was under way when it hung has taken effect or never will: read once, it stays.
-    check(&*store, &written);
-    until("the lease has ended", || persist(|| store.get("host/1")).is_none());
-    sleep(Duration::from_secs(1));
-    check(&*store, &written);
-    assert!(is_reachable(&*store));
-    follower.catch_up(&*store);
-    assert!(follower.state.contains_key("kept"));
+    let (lease, silence) = (Duration::from_secs(2), Duration::from_secs(8));
+    faults::hung_for_longer_than_a_lease(EtcdServer::start().unwrap(), lease, silence);
 }
 
 #[test]
@@ -82,40 +45,19 @@ fn a_member_of_three_is_lost_and_replaced() {
     }
     cluster.replace(1, spare, &EtcdOptions::default()).unwrap();
     load.more(100);
-    let written = load.stop();
-    println!("{} keys, {} errors, {} of them unknown", written.there.len(), written.errors, written.unknown);
-    check(&*store, &written);
-    follower.catch_up(&*store);
-    // Without a majority nothing is done, and that is said.
-    cluster.members[0].kill9().unwrap();
-    cluster.members[2].kill9().unwrap();
-    fails_in_time(&*store, "127.");
-    until("known to be away", || !is_reachable(&*store));
+    faults::settle(&*store, load, &mut follower);
+    faults::without_a_majority(&mut cluster, &*store);
 }
 
 #[test]
 fn restored_from_an_old_snapshot() {
-    let mut server = EtcdServer::start().unwrap();
-    let store = open(&format!("etcd://{}", server.address()), &options());
-    for i in 0..20 {
-        store.commit(Txn::new().put(format!("old/{i}"), "")).unwrap();
-    }
-    let snapshot = server.snapshot().unwrap();
-    for i in 0..50 {
-        store.commit(Txn::new().put(format!("new/{i}"), "")).unwrap();
-    }
-    let mut follower = Follower::start(&*store, true);
-    let seen = follower.last;
-    server.restore(&snapshot).unwrap();
-    let error = follower.end();
-    assert!(matches!(error, Error::Receded { asked, current } if asked >= seen && current < seen), "{error}");
-    assert_eq!(store.list("new/").unwrap().0, []);
-    // As does one that asks for what was.
+    let (snapshot, restore) =
+        (|s: &EtcdServer<'_>| s.snapshot().unwrap(), |s: &mut EtcdServer<'_>, from: &Path| s.restore(from).unwrap());
+    let server = EtcdServer::start().unwrap();
+    let (_server, store, seen) = faults::restored_from_an_old_snapshot(server, snapshot, restore);
+    // A watch that asks for what was is told, too.
     let error = store.watch("", Some(seen)).unwrap_err();
     assert!(matches!(error, Error::Receded { .. }), "{error}");
-    let mut follower = Follower::start(&*store, true);
-    store.commit(Txn::new().put("after", "")).unwrap();
-    follower.catch_up(&*store);
 }
 
 /// By the time that it is seen, so much was written to the restored store that its revision is
@@ -123,7 +65,7 @@ fn restored_from_an_old_snapshot() {
 #[test]
 fn restored_and_written_past_the_old_revision() {
     let (mut server, mut restored) = (EtcdServer::start().unwrap(), EtcdServer::start().unwrap());
-    let first = open(&format!("etcd://{}", server.address()), &options());
+    let first = open(&server.url(), &options());
     first.commit(Txn::new().put("old", "")).unwrap();
     restored.restore(&server.snapshot().unwrap()).unwrap();
     for i in 0..100 {
@@ -145,7 +87,7 @@ fn restored_and_written_past_the_old_revision() {
 #[test]
 fn compacted_while_a_watch_is_cut_off() {
     let server = EtcdServer::start().unwrap();
-    let url = format!("etcd://{}", server.address());
+    let url = server.url();
     let (store, other) = (open(&url, &options()), open(&url, &options()));
     store.commit(Txn::new().put("a", "1")).unwrap();
     let early = store.list("").unwrap().1;
@@ -170,7 +112,7 @@ fn compacted_while_a_watch_is_cut_off() {
 #[test]
 fn compacted_behind_a_watch() {
     let (mut server, mut later) = (EtcdServer::start().unwrap(), EtcdServer::start().unwrap());
-    let first = open(&format!("etcd://{}", server.address()), &options());
+    let first = open(&server.url(), &options());
     first.commit(Txn::new().put("a", "")).unwrap();
     later.restore(&server.snapshot().unwrap()).unwrap();
     later.pause().unwrap();
@@ -201,21 +143,16 @@ fn tls_server(ca: &TestCa) -> EtcdServer<'static> {
 fn tls_with_right_and_wrong_certificates() {
     let (ca, other) = (TestCa::new().unwrap(), TestCa::new().unwrap());
     let server = tls_server(&ca);
-    let url = format!("etcds://{}", server.address());
     let client = ca.sign("client", &[]).unwrap();
     let right = Options { ca: Some(ca.path()), cert: Some(client.cert), key: Some(client.key), ..options() };
-    let store = open(&url, &right);
-    let mut follower = Follower::start(&*store, true);
-    store.commit(Txn::new().put("a", "1")).unwrap();
-    follower.catch_up(&*store);
-    let address = server.address().to_string();
-    let fails = |url: &str, options: Options, says: &str| {
-        let error = open(url, &options).get("a").unwrap_err().to_string();
-        assert!(error.contains(says) && error.contains(&address), "{error}");
-    };
-    fails(&url, Options { ca: Some(other.path()), ..right.clone() }, "UnknownIssuer");
-    fails(&url, Options { cert: None, key: None, ..right.clone() }, "ertificate");
-    fails(&format!("etcd://{address}"), options(), "");
+    let wrong = [
+        (Options { ca: Some(other.path()), ..right.clone() }, "UnknownIssuer"),
+        (Options { cert: None, key: None, ..right.clone() }, "ertificate"),
+    ];
+    let (url, address) = (format!("etcds://{}", server.address()), server.address().to_string());
+    faults::tls_with_right_and_wrong_certificates(&url, &address, &right, &wrong);
+    let plain = open(&server.url(), &options()).get("a").unwrap_err().to_string();
+    assert!(plain.contains(&address), "{plain}");
     let missing = Options { ca: Some("/nowhere/ca.pem".into()), ..right };
     let error = store::open(&url.parse().unwrap(), &missing).unwrap_err().to_string();
     assert!(error.contains("/nowhere/ca.pem"), "{error}");

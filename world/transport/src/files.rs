@@ -30,23 +30,31 @@ pub(crate) fn read_keyring(path: &Path) -> Result<Option<Keyring>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(Error::File { operation: "read", path: path.to_owned(), source }),
     };
-    let wrong = || Error::KeyringFile { path: path.to_owned() };
-    let keys: Vec<String> = serde_json::from_slice(&text).map_err(|_| wrong())?;
+    parse_keyring(&text)?.map(Some).ok_or_else(|| Error::KeyringFile { path: path.to_owned() })
+}
+
+/// The keys of a file's text; none: it is no such text.
+pub(crate) fn parse_keyring(text: &[u8]) -> Result<Option<Keyring>, serf::Error> {
+    let Ok(keys) = serde_json::from_slice::<Vec<String>>(text) else { return Ok(None) };
     let mut keyring: Option<Keyring> = None;
     for key in keys {
-        let key = from_base64(&key).ok_or_else(wrong)?;
+        let Some(key) = from_base64(&key) else { return Ok(None) };
         match &mut keyring {
             None => keyring = Some(Keyring::new(&key)?),
             Some(keyring) => keyring.install(&key)?,
         }
     }
-    keyring.map(Some).ok_or_else(wrong)
+    Ok(keyring)
 }
 
 pub(crate) fn write_keyring(path: &Path, keyring: &Keyring) -> Result<(), Error> {
+    write(path, &keyring_text(keyring))
+}
+
+/// The text of a file with these keys.
+pub(crate) fn keyring_text(keyring: &Keyring) -> Vec<u8> {
     let keys: Vec<String> = keyring.keys().map(base64).collect();
-    let text = serde_json::to_vec_pretty(&keys).unwrap_or_default();
-    write(path, &text)
+    serde_json::to_vec_pretty(&keys).unwrap_or_default()
 }
 
 /// Replaces a file, or leaves it as it was. Only its owner may read it.

@@ -29,6 +29,8 @@ mod core;
 mod error;
 mod event;
 mod files;
+#[doc(hidden)]
+pub mod fuzzing;
 mod run;
 mod sockets;
 mod streams;

@@ -81,6 +81,24 @@ pub fn examine(here: IpAddr, peer: &Peer, mut ask: impl FnMut(&[u8]) -> Option<V
     outcomes
 }
 
+/// Tests whether VXLAN packets of another port arrive, too: `peer.port`, of a host that [`examine`] has found in order
+/// otherwise.
+pub fn examine_port(here: IpAddr, peer: &Peer, mut ask: impl FnMut(&[u8]) -> Option<Vec<u8>>) -> Outcome {
+    let tested = nonce().and_then(|nonce| {
+        let begin = Request::Begin(Begin { nonce, from: here, port: peer.port }).to_string();
+        let answer = ask(begin.as_bytes()).ok_or("the other daemon does not answer, or is busy with other tests")?;
+        let told = std::str::from_utf8(&answer).is_ok_and(|answer| answer.parse::<u16>().is_ok());
+        told.then_some(nonce).ok_or_else(|| "the other daemon's answer is not understood".to_owned())
+    });
+    let small = Peer { mtu: u32::from(SMALL), ..peer.clone() };
+    let all = tested.map(|nonce| vxlan(here, &small, nonce, &mut ask));
+    match all.map(|outcomes| outcomes.into_iter().next()) {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => Outcome { check: "vxlan", result: Err("not tested".to_owned()) },
+        Err(reason) => Outcome { check: "vxlan", result: Err(format!("UDP port {}: {reason}", peer.port)) },
+    }
+}
+
 fn untested(checks: &[&'static str], reason: &str) -> Vec<Outcome> {
     checks.iter().map(|check| Outcome { check, result: Err(reason.to_owned()) }).collect()
 }

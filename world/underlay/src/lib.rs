@@ -13,7 +13,7 @@ mod packet;
 mod responder;
 mod words;
 
-pub use examine::{Outcome, Peer, examine};
+pub use examine::{Outcome, Peer, examine, examine_port};
 pub use responder::Responder;
 pub use words::{Begin, Request, Seen, read_request, read_seen};
 

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 /// How long a test may take: then its sockets are closed, whoever still wants something.
 const LIFE: Duration = Duration::from_secs(20);
 
-/// Tests at once: anybody who can send gossip may ask for one.
-const SESSIONS: usize = 4;
+/// Tests at once, one for each host and port: anybody who can send gossip may ask for one.
+const SESSIONS: usize = 16;
 
 /// How long nothing may come by TCP.
 const PATIENCE: Duration = Duration::from_secs(3);

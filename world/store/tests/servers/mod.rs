@@ -1,6 +1,8 @@
 //! What the fault tests of both servers share.
 #![allow(dead_code, reason = "each test target uses its part")]
 
+pub(crate) mod faults;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
