@@ -5,7 +5,8 @@ use crate::state::State;
 use ipam::Family;
 use model::request::EndpointSpec;
 use model::{
-    Attachment, Driver, Endpoint, EndpointInterface, LinkName, MacAddr, MacPolicy, MacvlanMode, Name, NameKind, Network,
+    Attachment, Driver, Endpoint, EndpointInterface, EndpointRoute, LinkName, MacAddr, MacPolicy, MacvlanMode, Name,
+    NameKind, Network, Owner,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -17,6 +18,8 @@ pub(crate) struct Wish {
     pub(crate) ip6: Option<Ipv6Addr>,
     pub(crate) mac: Option<MacAddr>,
     pub(crate) ifname: Option<LinkName>,
+    pub(crate) owner: Option<Owner>,
+    pub(crate) routes: Option<Vec<EndpointRoute>>,
 }
 
 impl Wish {
@@ -35,6 +38,8 @@ impl Wish {
             ip6: spec.ip6.as_ref().map(ip6).transpose()?,
             mac: spec.mac_address.as_deref().map(str::parse).transpose()?,
             ifname: spec.ifname.as_deref().map(str::parse).transpose()?,
+            owner: spec.owner.clone(),
+            routes: spec.routes.clone(),
         })
     }
 }
@@ -74,7 +79,15 @@ pub(crate) fn admit(state: &State, network: &Network, name: &Name, wish: &Wish, 
     if others.iter().copied().chain(state.remote_on(&network.id)).any(|e| e.name == *name) {
         return Err(Error::Conflict(format!("endpoint with name {name} already exists in network {}", network.name)));
     }
-    if let Some(other) = others.iter().find(|e| e.attachment.namespace == at.namespace) {
+    if let Some(owner) = &wish.owner
+        && let Some(other) = others.iter().find(|e| e.owner.as_ref() == Some(owner))
+    {
+        let (network, other) = (&network.name, &other.name);
+        return Err(Error::Conflict(format!("{owner} is connected to network {network} already, as endpoint {other}")));
+    }
+    // A runtime may ask for several links of one network in a container; people hardly ever mean it.
+    let again = |e: &&&Endpoint| e.attachment.namespace == at.namespace && (wish.owner.is_none() || e.owner.is_none());
+    if let Some(other) = others.iter().find(again) {
         return Err(Error::Conflict(format!(
             "{} is connected to network {} already, as endpoint {}",
             at.path.display(),

@@ -6,7 +6,7 @@
 //! has released everything.
 
 use crate::records::Removal;
-use crate::{Engine, Error, records};
+use crate::{Engine, Error, claim, records};
 use model::{Endpoint, EndpointId, Name, NameKind, Network};
 use store::{Entry, Txn};
 
@@ -202,6 +202,9 @@ impl Engine {
 
     /// Whether the record that a claim, a name or a VNI stands for is there.
     fn has_owner(&self, entry: &Entry) -> Result<bool, store::Error> {
+        if claim::read_owner(&entry.value).is_some() {
+            return Ok(true);
+        }
         let text = String::from_utf8_lossy(&entry.value);
         let owner = text.rsplit(' ').next().unwrap_or_default();
         if self.store.get(&format!("{}{owner}/", records::NETWORKS))?.is_some() {

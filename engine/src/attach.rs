@@ -6,11 +6,10 @@ use crate::intent::Intent;
 use crate::reservation::Reservation;
 use crate::target::place;
 use crate::{Engine, Error, records};
-use kernel::{Announcement, Place};
+use kernel::{Announcement, Made, Place};
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
-use model::{Attachment, Endpoint, EndpointId, Name, NameKind, Network};
-use plan::LinkInfo;
+use model::{Attachment, Endpoint, EndpointId, EndpointRoute, Name, NameKind, Network};
 use std::time::Duration;
 
 /// macvlan refuses to come up beside a link with its MAC on the same parent, and ipvlan to take an address
@@ -66,6 +65,9 @@ impl Engine {
     /// Attaches a namespace to a network.
     pub fn connect(&self, network: &str, request: &ConnectRequest) -> Result<EndpointView, Error> {
         let attachment = self.locate(&request.target)?;
+        if let Some(definition) = &request.define {
+            self.ensure_network(network, definition)?;
+        }
         let endpoint = self.attach(network, &request.endpoint, attachment)?;
         self.endpoint_view(&endpoint.id)
     }
@@ -198,7 +200,10 @@ impl Engine {
                 (iface, Some(held), Some(kept))
             }
         };
-        let way_out = match plan::overlay::has_way_out(&network) {
+        // One who asks for a default route by the network itself wants no other.
+        let default = |routes: &Vec<EndpointRoute>| routes.iter().any(|r| r.destination.prefix_len() == 0);
+        let leaves = plan::overlay::has_way_out(&network) && !wish.routes.as_ref().is_some_and(default);
+        let way_out = match leaves {
             true => crate::gateway::claim(&mut state, &network),
             false => Ok(Vec::new()),
         };
@@ -212,7 +217,9 @@ impl Engine {
             locator: self.vtep(),
             way_out: Vec::new(),
             attachment: at,
+            owner: wish.owner,
             ifname: wish.ifname,
+            routes: wish.routes,
             route_priority: 0,
             created: now(),
         };
@@ -242,7 +249,7 @@ impl Engine {
     /// Writes the intent, then the record and the kernel at the same time. Where this host alone decides, the claim is
     /// ours in memory already, so neither need wait for the other; on a shared store only a bare link may come before
     /// the claim, so that whoever loses it has sent nothing.
-    fn realise(&self, reserved: &Reserved<'_>) -> Result<Option<LinkInfo>, Error> {
+    fn realise(&self, reserved: &Reserved<'_>) -> Result<Option<Made>, Error> {
         let Reserved { network, endpoint, seen, held, .. } = reserved;
         let intent = endpoint_intent(network, endpoint);
         self.runs.write(&intent)?;
@@ -288,7 +295,7 @@ impl Engine {
         Ok(link)
     }
 
-    fn introduce(&self, network: &Network, endpoint: &Endpoint, link: Option<&LinkInfo>) {
+    fn introduce(&self, network: &Network, endpoint: &Endpoint, link: Option<&Made>) {
         if let Some(link) = link {
             self.watch_and_announce(network, endpoint, link);
         }
@@ -300,7 +307,7 @@ impl Engine {
         network: &Network,
         endpoint: &Endpoint,
         claimed: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<Option<LinkInfo>, Error> {
+    ) -> Result<Option<Made>, Error> {
         if network.settings.driver.is_overlay() {
             return self.make_overlay_links(network, endpoint, claimed);
         }
@@ -310,7 +317,7 @@ impl Engine {
         self.make_link(network, endpoint)
     }
 
-    fn make_link(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<LinkInfo>, Error> {
+    fn make_link(&self, network: &Network, endpoint: &Endpoint) -> Result<Option<Made>, Error> {
         let plan = plan::endpoint(network, endpoint);
         let (place, tag) = (place(&endpoint.attachment), plan.link.tag);
         let ops = plan::delta(&plan, None);
@@ -327,11 +334,11 @@ impl Engine {
         Ok(None)
     }
 
-    fn attached(&self, network: &Network, endpoint: &Endpoint, link: Option<&LinkInfo>) {
+    fn attached(&self, network: &Network, endpoint: &Endpoint, link: Option<&Made>) {
         {
             let mut state = self.state();
             state.unsettled.remove(endpoint.id.as_str());
-            state.links.extend(link.map(|l| (endpoint.id.clone(), l.name.clone())));
+            state.links.extend(link.map(|l| (endpoint.id.clone(), l.clone())));
         }
         self.tell_gossip(network, endpoint, "join");
         let addresses: Vec<_> = endpoint.ep_iface.addresses().map(|a| a.to_string()).collect();
@@ -340,7 +347,7 @@ impl Engine {
     }
 
     /// After a link was made: hears of its namespace's end, and lets neighbours forget an older MAC.
-    pub(crate) fn watch_and_announce(&self, network: &Network, endpoint: &Endpoint, link: &LinkInfo) {
+    pub(crate) fn watch_and_announce(&self, network: &Network, endpoint: &Endpoint, link: &Made) {
         let Place::Sandbox(sandbox) = place(&endpoint.attachment) else { return };
         if let Err(error) = self.kernel.watch_sandbox(&sandbox) {
             tracing::warn!(endpoint = %endpoint.name, %error, "its namespace's end will be seen by the audit only");
@@ -361,7 +368,7 @@ impl Engine {
         }
     }
 
-    fn find_endpoint(&self, network: &str, target: &Target) -> Result<EndpointId, Error> {
+    pub(crate) fn find_endpoint(&self, network: &str, target: &Target) -> Result<EndpointId, Error> {
         let not_found =
             |name: String| Error::NotFound { object: "endpoint", name, hint: ": see `trunkline endpoint ls`" };
         if let Target::Sandbox(reference) = target {
@@ -377,6 +384,14 @@ impl Engine {
             return found
                 .map(|e| e.id.clone())
                 .ok_or_else(|| not_found(format!("{reference} on network {}", network.name)));
+        }
+        if let Target::Owner(owner) = target {
+            let state = self.state();
+            let network = state.network(network)?;
+            let found = state.endpoints_of(&network.id).into_iter().find(|e| e.owner.as_ref() == Some(owner));
+            return found
+                .map(|e| e.id.clone())
+                .ok_or_else(|| not_found(format!("of {owner} on network {}", network.name)));
         }
         let namespace = match target {
             // The namespace may be gone: then its path names it still.

@@ -24,6 +24,10 @@ impl Engine {
             let endpoints = self.settled_endpoints(network.id.as_str());
             found.extend(self.check_overlay(&network, &endpoints)?);
             for endpoint in endpoints {
+                if let Some(stage) = self.stage(&endpoint.id) {
+                    found.extend(self.check_handed(&network, &endpoint, stage));
+                    continue;
+                }
                 match self.endpoint_drift(&network, &endpoint) {
                     Ok(None) => {}
                     Ok(Some(drift)) => found.push(finding("endpoint", &endpoint.name, changes(&drift.ops))),
@@ -31,6 +35,7 @@ impl Engine {
                 }
             }
         }
+        found.extend(self.mtu_findings());
         found.extend(self.check_strays()?);
         found.extend(self.check_claims()?);
         found.extend(self.unknown_links()?);
@@ -86,6 +91,9 @@ impl Engine {
         done.extend(self.collect_parents(dry_run)?);
         done.extend(self.collect_strays(dry_run)?);
         done.extend(self.collect_orphans(dry_run)?);
+        done.extend(self.sweep_handed(dry_run)?);
+        done.extend(self.sweep_claims(dry_run)?);
+        done.extend(self.sweep_pools(dry_run)?);
         let running: Vec<_> = {
             let state = self.state();
             state.sandboxes.values().filter(|s| s.status == SandboxStatus::Running).cloned().collect()

@@ -3,10 +3,10 @@
 
 use crate::audit::{changes, finding};
 use crate::target::place;
-use crate::{Engine, Error, records};
+use crate::{Engine, Error, claim, records, shim};
 use kernel::Place;
 use model::view::Finding;
-use model::{Endpoint, Network};
+use model::{Endpoint, Network, Stage};
 use plan::{LinkPlan, PeerOp};
 use std::collections::{BTreeMap, BTreeSet};
 use store::{Entry, Txn};
@@ -47,7 +47,8 @@ impl Engine {
         let mut all = BTreeMap::new();
         let settled = |id: &str| !state.unsettled.contains(id);
         for network in state.networks.values().filter(|n| settled(n.id.as_str())) {
-            all.extend(network.shim.iter().map(|a| (records::claim_key(network, *a), network.id.to_string())));
+            let shim = state.shim_of(network);
+            all.extend(shim.iter().map(|a| (records::claim_key(network, *a), network.id.to_string())));
         }
         for endpoint in state.endpoints.values() {
             let Some(network) = state.networks.get(&endpoint.network) else { continue };
@@ -67,9 +68,22 @@ impl Engine {
         let owners: BTreeSet<String> = below(records::ENDPOINTS)
             .map(|e| format!("endpoint {}", last(&e.key)))
             .chain(below(records::NETWORKS).map(|e| format!("host {}", last(&e.key))))
+            .chain(
+                below(records::SHIMS).filter_map(|e| shim::parse_key(&e.key)).map(|(n, host)| shim::owner(&n, &host)),
+            )
             .collect();
         let mut found = Vec::new();
-        for claim in below(records::CLAIMS).filter(|e| !owners.contains(&*String::from_utf8_lossy(&e.value))) {
+        let hosts: BTreeSet<&str> =
+            below(records::KNOWN_HOSTS).filter_map(|e| e.key.trim_end_matches('/').rsplit('/').next()).collect();
+        // One that stands alone is its host's to release, as long as that may come back.
+        let alone = |claim: &Entry| {
+            claim::read_owner(&claim.value).is_some_and(|(host, _)| match host == self.me {
+                true => self.state().standalone.contains_key(&claim.key),
+                false => hosts.contains(host.as_str()),
+            })
+        };
+        let owned = |claim: &Entry| owners.contains(&*String::from_utf8_lossy(&claim.value)) || alone(claim);
+        for claim in below(records::CLAIMS).filter(|e| !owned(e)) {
             found.push(Orphan {
                 found: finding("claim", &claim.key, "nobody owns this claim: `trunkline gc` releases it"),
                 remove: Txn::new().unchanged(claim.key.clone(), claim.revision).delete(claim.key.clone()),
@@ -118,6 +132,9 @@ impl Engine {
 
     /// What is wrong with an overlay on this host.
     pub(crate) fn check_overlay(&self, network: &Network, endpoints: &[Endpoint]) -> Result<Vec<Finding>, Error> {
+        // Those that have no link yet need nothing.
+        let reserved = |e: &&Endpoint| self.stage(&e.id) == Some(Stage::Reserved);
+        let endpoints: Vec<&Endpoint> = endpoints.iter().filter(|e| !reserved(e)).collect();
         if !network.settings.driver.is_overlay() || endpoints.is_empty() {
             return Ok(Vec::new());
         }
@@ -175,6 +192,7 @@ impl Engine {
         if let Some((plan, ops)) = self.gateway_drift()? {
             found.push(finding("link", &plan.link.alias, changes(&ops)));
         }
+        found.extend(self.check_way_out()?);
         if self.is_gateway_idle()? {
             found.push(finding(
                 "link",

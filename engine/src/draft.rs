@@ -84,7 +84,8 @@ pub(crate) fn settle_on(
         created: now(),
     };
     state.add_network(&network)?;
-    if network.settings.host_access {
+    // Hosts that share a store have an address each, with their first endpoint.
+    if network.settings.host_access && !state.shared {
         if let Err(error) = claim_shim(state, &mut network) {
             state.forget_network(&network);
             return Err(error);

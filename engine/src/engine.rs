@@ -1,6 +1,7 @@
 //! The engine itself: its parts, and how they start and stop.
 
 use crate::events::EventLog;
+use crate::gateway::WayOutLook;
 use crate::gossip::Gossip;
 use crate::hosts::{self, HostConfig};
 use crate::intent::RunDir;
@@ -37,8 +38,11 @@ pub struct EngineConfig {
     pub host: HostConfig,
     /// How long the others wait for a sign of life of this host.
     pub lease_ttl: Duration,
-    /// How long a peer of a lazy overlay stays without having been asked for.
+    /// How long a peer of a lazy overlay stays without having been asked for or sent to.
     pub idle_peers: Duration,
+    /// How long what a container engine asked for waits for its next step: an address for its endpoint, an endpoint for
+    /// its sandbox. Docker needs milliseconds.
+    pub engine_grace: Duration,
     /// How often everything is compared with the kernel, besides what its notifications tell.
     pub audit_every: Duration,
 }
@@ -53,6 +57,7 @@ impl EngineConfig {
             host: HostConfig { name: "localhost".into(), vtep: None, gossip: None },
             lease_ttl: Duration::from_secs(15),
             idle_peers: Duration::from_secs(300),
+            engine_grace: Duration::from_secs(60),
             audit_every: Duration::from_secs(60),
         }
     }
@@ -70,6 +75,7 @@ pub struct Engine {
     pub(crate) here: HostConfig,
     pub(crate) lease_ttl: Duration,
     pub(crate) idle_peers: Duration,
+    pub(crate) engine_grace: Duration,
     pub(crate) seats: Mutex<Seats>,
     pub(crate) resolved: Mutex<Resolved>,
     pub(crate) lookups: Arc<Lookups>,
@@ -78,6 +84,7 @@ pub struct Engine {
     programming: Mutex<()>,
     pub(crate) gossip: OnceLock<Box<dyn Gossip>>,
     pub(crate) gateway_stands: AtomicBool,
+    pub(crate) way_out: Mutex<WayOutLook>,
     pub(crate) counts: Counts,
     pub(crate) runs: RunDir,
     pub(crate) reservations: Reservations,
@@ -108,12 +115,14 @@ impl Engine {
             here: config.host,
             lease_ttl: config.lease_ttl,
             idle_peers: config.idle_peers,
+            engine_grace: config.engine_grace,
             seats: Mutex::default(),
             resolved: Mutex::default(),
             lookups: Arc::default(),
             programming: Mutex::default(),
             gossip: OnceLock::new(),
             gateway_stands: AtomicBool::new(false),
+            way_out: Mutex::default(),
             counts: Counts::default(),
             shared: config.shared.is_some().then(Shared::new),
             store: config.shared.unwrap_or_else(|| Arc::clone(&local)),
@@ -121,7 +130,11 @@ impl Engine {
             host,
             kernel,
         });
-        engine.state().here = Some((engine.me.clone(), engine.here.name.clone()));
+        {
+            let mut state = engine.state();
+            state.here = Some((engine.me.clone(), engine.here.name.clone()));
+            state.shared = engine.is_shared();
+        }
         // Before anything is looked at: what changes meanwhile is heard afterwards.
         let heard = engine.kernel.events().map_err(Error::kernel("watch", "the host's links"))?;
         engine.recover()?;
@@ -183,16 +196,29 @@ impl Engine {
         self.events.since(since)
     }
 
+    /// How many events there were since the start, by object and action.
+    pub fn event_counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.events.counts()
+    }
+
     /// The events from now on, until the engine stops.
     pub fn subscribe(&self) -> Receiver<Event> {
         self.events.subscribe()
     }
 
-    pub(crate) fn emit(&self, object: &str, action: &str, id: &str, name: &str, attributes: &[(&str, String)]) {
+    pub(crate) fn emit(
+        &self,
+        object: &'static str,
+        action: &'static str,
+        id: &str,
+        name: &str,
+        attributes: &[(&str, String)],
+    ) {
         let attributes: BTreeMap<_, _> = attributes.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect();
         tracing::info!(object, action, id = id.get(..12).unwrap_or(id), name, ?attributes);
-        let (object, action, id, name) = (object.into(), action.into(), id.into(), name.into());
-        self.events.push(Event { time: now(), object, action, id, name, attributes });
+        let (time, id, name) = (now(), id.into(), name.into());
+        let event = Event { time, object: object.into(), action: action.into(), id, name, attributes };
+        self.events.push((object, action), event);
     }
 
     /// The keys of all claims in the store, for the audit.

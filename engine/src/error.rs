@@ -1,5 +1,6 @@
 //! What can go wrong, for one line to a user.
 
+use model::view::Reason;
 use std::path::PathBuf;
 
 /// What a front end is to make of an error.
@@ -118,6 +119,26 @@ pub enum Error {
     /// The request is wrong in itself.
     #[error("{0}")]
     Invalid(String),
+    /// What is to be attached is the host's own namespace.
+    #[error("{} is the host's own network namespace: give a process or a path of another one", path.display())]
+    HostNamespace {
+        /// As given.
+        path: PathBuf,
+    },
+    /// There is no network namespace where a request says.
+    #[error(transparent)]
+    NoNamespace(Box<kernel::Error>),
+    /// A network is there, and not as a request defines it.
+    #[error(
+        "network {network} is there already, and {difference}: change the definition, give it another name, or remove \
+         the network with `trunkline network rm {network}`"
+    )]
+    DefinedOtherwise {
+        /// The network.
+        network: String,
+        /// The first that differs.
+        difference: String,
+    },
 }
 
 impl Error {
@@ -125,7 +146,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Model(_) | Self::Invalid(_) | Self::Ambiguous { .. } => Kind::Invalid,
-            Self::Conflict(_) => Kind::Conflict,
+            Self::HostNamespace { .. } | Self::NoNamespace(_) => Kind::Invalid,
+            Self::Conflict(_) | Self::DefinedOtherwise { .. } => Kind::Conflict,
             Self::Plan(refused) if matches!(**refused, plan::Error::ParentTaken { .. }) => Kind::Conflict,
             Self::Plan(_) => Kind::Invalid,
             Self::Ipam { source, .. } => match **source {
@@ -140,6 +162,19 @@ impl Error {
             Self::Store { .. } => Kind::Unavailable,
             Self::Record { .. } | Self::RunDir { .. } => Kind::Internal,
             Self::NotFound { .. } => Kind::NotFound,
+        }
+    }
+
+    /// Why, for programs, where they may want to know more than the kind.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::HostNamespace { .. } => Some(Reason::HostNamespace),
+            Self::NoNamespace(_) => Some(Reason::NoNamespace),
+            Self::DefinedOtherwise { .. } => Some(Reason::DefinedOtherwise),
+            Self::Ipam { source, .. } if matches!(**source, ipam::Error::Exhausted { .. }) => {
+                Some(Reason::PoolExhausted)
+            }
+            _ => None,
         }
     }
 

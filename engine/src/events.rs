@@ -2,7 +2,7 @@
 
 use model::Timestamp;
 use model::view::Event;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,19 +15,26 @@ pub(crate) struct EventLog(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
+    counts: BTreeMap<(&'static str, &'static str), u64>,
     past: VecDeque<Event>,
     listeners: Vec<Sender<Event>>,
 }
 
 impl EventLog {
-    /// Adds an event and tells it to the listeners.
-    pub(crate) fn push(&self, event: Event) {
+    /// Adds an event of this kind and tells it to the listeners.
+    pub(crate) fn push(&self, kind: (&'static str, &'static str), event: Event) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *inner.counts.entry(kind).or_default() += 1;
         inner.listeners.retain(|listener| listener.send(event.clone()).is_ok());
         if inner.past.len() == KEPT {
             inner.past.pop_front();
         }
         inner.past.push_back(event);
+    }
+
+    /// How many there were, by object and action.
+    pub(crate) fn counts(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).counts.clone()
     }
 
     /// The events kept that happened at `since` or later.

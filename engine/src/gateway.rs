@@ -5,14 +5,28 @@ use crate::state::State;
 use crate::{Engine, Error, records};
 use ipam::{AddressSpace, Family, PoolSpec, SplitPool};
 use ipnet::IpNet;
-use kernel::Place;
-use model::{Name, NameKind, Network};
+use kernel::{Place, WayOut};
+use model::view::Finding;
+use model::{LinkName, Name, NameKind, Network};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
 use store::Txn;
 
 /// Where the bridge's prefixes are kept, in the host's own store: they stay the same for good.
 const KEY: &str = "gateway/";
+
+/// How often in a row rules that somebody takes away are put back before the audit's turn.
+const TRIES: u32 = 5;
+
+/// What the last look at the host's rules has shown.
+#[derive(Debug, Default)]
+pub(crate) struct WayOutLook {
+    /// Rules that keep packets from leaving and that only others can change.
+    refused: Vec<String>,
+    /// How often in a row something was missing and put back.
+    tries: u32,
+}
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Prefixes {
@@ -192,6 +206,7 @@ impl Engine {
             return Ok(());
         }
         self.gateway_stands.store(false, Ordering::SeqCst);
+        *self.way_out() = WayOutLook::default();
         let failed = || Error::kernel("remove", "the gateway bridge");
         let gone = self.kernel.apply(&Place::Host, plan::overlay::GATEWAY_TAG, &[plan::Op::DelLink]);
         gone.map_err(failed())?;
@@ -200,4 +215,63 @@ impl Engine {
         }
         Ok(())
     }
+
+    /// What the way out lacks, and whose rules are in its way; none: nobody needs it.
+    fn look_at_way_out(&self) -> Result<Option<WayOut>, Error> {
+        if !self.is_gateway_needed() || !self.gateway_stands.load(Ordering::SeqCst) {
+            return Ok(None);
+        }
+        let bridge: LinkName = plan::overlay::GATEWAY_BRIDGE.parse()?;
+        let seen = self.kernel.examine_way_out(&bridge, &self.gateway_prefixes());
+        let seen = seen.map_err(Error::kernel("look at the rules for", &bridge))?;
+        let mut look = self.way_out();
+        for reason in seen.refused.iter().filter(|reason| !look.refused.contains(reason)) {
+            tracing::warn!(reason, "overlays have no way out");
+        }
+        look.refused.clone_from(&seen.refused);
+        Ok(Some(seen))
+    }
+
+    /// The host's rules were changed: what others flushed with theirs comes back.
+    pub(crate) fn rules_changed(&self) {
+        let look = || match self.look_at_way_out() {
+            Ok(seen) => seen.map(|seen| seen.missing).unwrap_or_default(),
+            Err(error) => {
+                tracing::warn!(%error, "the rules could not be compared");
+                Vec::new()
+            }
+        };
+        let missing = look();
+        // Putting them back is a change, too. What doesn't stay is left to the audit.
+        if missing.is_empty() || self.way_out().tries >= TRIES {
+            self.way_out().tries = 0;
+            return;
+        }
+        tracing::info!(?missing, "rules of the way out are gone: put back");
+        self.reconcile_gateway();
+        let stays = look().is_empty();
+        let mut way_out = self.way_out();
+        way_out.tries = if stays { 0 } else { way_out.tries + 1 };
+    }
+
+    fn way_out(&self) -> MutexGuard<'_, WayOutLook> {
+        self.way_out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What `check` finds wrong with the host's rules.
+    pub(crate) fn check_way_out(&self) -> Result<Vec<Finding>, Error> {
+        let seen = self.look_at_way_out()?.unwrap_or_default();
+        let missing = seen.missing.iter().map(|what| format!("{what} is missing"));
+        Ok(missing.chain(seen.refused).map(|problem| way_out_finding(&problem)).collect())
+    }
+
+    /// Whose rules were in the way at the last look.
+    pub(crate) fn way_out_trouble(&self) -> Vec<Finding> {
+        let look = self.way_out();
+        look.refused.iter().map(|problem| way_out_finding(problem)).collect()
+    }
+}
+
+fn way_out_finding(problem: &str) -> Finding {
+    Finding { object: "way out".into(), name: plan::overlay::GATEWAY_BRIDGE.into(), problem: problem.into() }
 }

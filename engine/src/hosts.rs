@@ -88,6 +88,7 @@ fn keep_registered(engine: &Weak<Engine>) {
         }
         if Instant::now() >= next {
             let kept = match lease {
+                Some(lease) if engine.is_underlay_changed() => engine.put_this_host(lease).map(|()| lease),
                 Some(lease) => engine.store.keep_alive(lease).map(|()| lease),
                 None => engine.register(),
             };
@@ -116,10 +117,15 @@ fn keep_registered(engine: &Weak<Engine>) {
 impl Engine {
     fn register(&self) -> Result<LeaseId, store::Error> {
         let lease = self.store.grant(self.lease_ttl)?;
+        self.put_this_host(lease).map(|()| lease)
+    }
+
+    /// Writes this host's record, which the lease holds; its renewal comes next.
+    fn put_this_host(&self, lease: LeaseId) -> Result<(), store::Error> {
         let host = self.this_host();
         self.store.commit(records::put_host(&host, lease).put(records::known_key(&host.id), records::json(&host)))?;
-        tracing::info!(host = %host.name, vtep = %host.vtep, "registered");
-        Ok(lease)
+        tracing::info!(host = %host.name, vtep = %host.vtep, mtu = host.underlay_mtu, "registered");
+        Ok(())
     }
 
     /// This host's record.
@@ -156,11 +162,11 @@ impl Engine {
         }
     }
 
+    /// Says which overlays' larger packets do not reach a host.
     fn warn_of_mtu(&self, host: &Host) {
-        let mine = self.underlay_mtu();
-        if host.id != self.me && host.underlay_mtu < mine {
-            let (name, theirs) = (&host.name, host.underlay_mtu);
-            tracing::warn!(host = %name, theirs, mine, "its underlay's MTU is smaller: set -o mtu on overlays between you");
+        if host.id != self.me {
+            let found = self.mtu_findings();
+            found.iter().for_each(|f| tracing::warn!(overlay = %f.name, "{}", f.problem));
         }
     }
 
@@ -313,6 +319,7 @@ impl Engine {
             self.release_of(&view, txn)?;
             held.push(endpoint);
         }
+        self.release_shims_of(&view.id, &networks)?;
         let txn = Txn::new().absent(records::host_key(&view.id)).delete(records::known_key(&view.id));
         self.release_of(&view, txn.put(word, records::json(&removal)))?;
         self.state().hosts.remove(&view.id);

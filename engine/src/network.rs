@@ -57,13 +57,6 @@ impl Engine {
         if let Some(reason) = self.away() {
             return Err(Error::Away { network: spec.name.clone(), reason });
         }
-        if self.is_shared() && resolved.settings.host_access {
-            // Its address on the parent is in the network's record: one for all hosts would be several links' at once.
-            return Err(Error::Invalid(format!(
-                "network {}: host_access is for hosts with a store of their own: leave it out, or use --store redb:PATH",
-                spec.name
-            )));
-        }
         let id = NetworkId::from_entropy(entropy()?);
         let _mine = self.reservations.take(parent_keys(&resolved.parent).into_iter().chain([id.to_string()]));
         let draft = self.draft(id, spec, resolved, |state, draft| {
@@ -81,7 +74,8 @@ impl Engine {
         let attributes =
             [("driver", network.settings.driver.kind().to_string()), ("parent", words(network.parent.as_ref()))];
         self.emit("network", "create", network.id.as_str(), network.name.as_str(), &attributes);
-        Ok(NetworkCreated { id: network.id.clone(), warnings: draft.warnings })
+        let warnings = [draft.warnings.clone(), self.mtu_warnings(network)].concat();
+        Ok(NetworkCreated { id: network.id.clone(), warnings })
     }
 
     /// A conflict on the name, in words.
@@ -104,7 +98,8 @@ impl Engine {
         let mut commands: Vec<String> = draft.make.iter().map(plan::provisioned).flat_map(show).collect();
         commands.extend(self.shim_plan(&draft.network).into_iter().flat_map(show));
         commands.extend(self.sample_endpoint(&mut rehearsal, &draft.network)?);
-        Ok(DryRun { commands, warnings: draft.warnings })
+        let warnings = [draft.warnings, self.mtu_warnings(&draft.network)].concat();
+        Ok(DryRun { commands, subnets: draft.network.subnets, warnings })
     }
 
     /// Removes a network that has no endpoints, and the parents that nothing else needs.
@@ -136,7 +131,8 @@ impl Engine {
             self.state().unsettled.remove(network.id.as_str());
             return Err(error);
         }
-        if let Err(error) = self.close_network(&network) {
+        // Whoever asked for an address is refused when it names its endpoint.
+        if let Err(error) = self.release_all_alone(&network.id).and_then(|()| self.close_network(&network)) {
             self.state().unsettled.remove(network.id.as_str());
             self.runs.settle(&intent)?;
             return Err(error);
@@ -191,7 +187,7 @@ impl Engine {
             return Ok(());
         }
         let provisioned = self.state().provisioned.clone();
-        let host = HostNow { kernel: self.kernel.as_ref(), error: RefCell::default() };
+        let host = HostNow::new(self.kernel.as_ref());
         let choice = parent::choose(&asked, network.settings.driver.kind(), &network.id, &host, &provisioned);
         if let Some(error) = host.error.into_inner() {
             return Err(failed()(error));
@@ -264,16 +260,18 @@ impl Engine {
     /// Looks at the host for the parent, without the state's lock.
     fn look(&self, id: NetworkId, spec: &NetworkSpec, resolved: &Resolved) -> Result<Looked, Error> {
         let provisioned = self.state().provisioned.clone();
-        let host = HostNow { kernel: self.kernel.as_ref(), error: RefCell::default() };
+        let host = HostNow::new(self.kernel.as_ref());
         let driver = resolved.settings.driver;
         let choice = parent::choose(&resolved.parent, driver.kind(), &id, &host, &provisioned);
+        let there = choice.as_ref().ok().filter(|choice| choice.make.is_empty());
+        let there = there.and_then(|choice| host.link(choice.name.as_ref()?));
         if let Some(error) = host.error.into_inner() {
             return Err(Error::kernel("look for the parent of network", &spec.name)(error));
         }
         let choice = choice?;
-        let facts = match &choice.name {
-            Some(name) => self.look_at_parent(name, &choice, resolved, &provisioned)?,
-            None => ParentFacts::default(),
+        let facts = match (&choice.name, there) {
+            (Some(name), Some(link)) => self.look_at_parent(name, &link, resolved, &provisioned)?,
+            _ => ParentFacts::default(),
         };
         let avoid = if resolved.default_ipv4 || resolved.default_ipv6 { self.host_prefixes()? } else { Vec::new() };
         Ok(Looked { id, choice, facts, avoid, ula: entropy()? })
@@ -282,34 +280,27 @@ impl Engine {
     fn look_at_parent(
         &self,
         parent: &LinkName,
-        choice: &parent::ParentChoice,
+        link: &LinkInfo,
         resolved: &Resolved,
         provisioned: &BTreeMap<LinkName, ProvisionedLink>,
     ) -> Result<ParentFacts, Error> {
         let driver = resolved.settings.driver;
         let failed = || Error::kernel("look at parent", parent);
-        let link = self.kernel.host_link(parent).map_err(failed())?;
-        let mut facts = ParentFacts::default();
-        if let Some(link) = link.filter(|_| choice.make.is_empty()) {
-            if !provisioned.contains_key(parent) {
-                // Everything else would have to be described to us too: only for a link that has a master.
-                let others = link.master.map(|_| self.kernel.host_links().map_err(failed())).transpose()?;
-                let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
-                let uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
-                parent::carry(&link, driver, &uppers, master, &self.kernel.hardware(parent))?;
-            }
-            if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > link.mtu) {
-                return Err(Error::Invalid(format!(
-                    "option mtu: {mtu} is more than the {} of parent {}",
-                    link.mtu, link.name
-                )));
-            }
-            // An overlay's endpoints are not on its parent's LAN.
-            if !driver.is_overlay() {
-                facts = self.parent_facts(&link)?;
-            }
+        if !provisioned.contains_key(parent) {
+            // Everything else would have to be described to us too: only for a link that has a master.
+            let others = link.master.map(|_| self.kernel.host_links().map_err(failed())).transpose()?;
+            let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
+            let uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
+            parent::carry(link, driver, &uppers, master, &self.kernel.hardware(parent))?;
         }
-        Ok(facts)
+        if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > link.mtu) {
+            return Err(Error::Invalid(format!(
+                "option mtu: {mtu} is more than the {} of parent {}",
+                link.mtu, link.name
+            )));
+        }
+        // An overlay's endpoints are not on its parent's LAN.
+        if driver.is_overlay() { Ok(ParentFacts::default()) } else { self.parent_facts(link) }
     }
 
     fn parent_facts(&self, link: &LinkInfo) -> Result<ParentFacts, Error> {
@@ -390,7 +381,9 @@ impl Engine {
             locator: self.vtep(),
             way_out: Vec::new(),
             attachment: model::Attachment { path: SANDBOX.into(), namespace, process: None, sandbox: None },
+            owner: None,
             ifname: None,
+            routes: None,
             route_priority: 0,
             created: network.created,
         };
@@ -433,16 +426,29 @@ fn is_vrf(link: &LinkInfo) -> bool {
     matches!(&link.kind, plan::SeenKind::Other(kind) if kind == "vrf")
 }
 
+/// The host's links, each looked at once.
 struct HostNow<'a> {
     kernel: &'a dyn Kernel,
+    seen: RefCell<BTreeMap<LinkName, Option<LinkInfo>>>,
     error: RefCell<Option<kernel::Error>>,
+}
+
+impl<'a> HostNow<'a> {
+    fn new(kernel: &'a dyn Kernel) -> Self {
+        Self { kernel, seen: RefCell::default(), error: RefCell::default() }
+    }
 }
 
 impl HostLinks for HostNow<'_> {
     fn link(&self, name: &LinkName) -> Option<LinkInfo> {
-        self.kernel.host_link(name).unwrap_or_else(|error| {
+        if let Some(seen) = self.seen.borrow().get(name) {
+            return seen.clone();
+        }
+        let found = self.kernel.host_link(name).unwrap_or_else(|error| {
             self.error.replace(Some(error));
             None
-        })
+        });
+        self.seen.borrow_mut().insert(name.clone(), found.clone());
+        found
     }
 }

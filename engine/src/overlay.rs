@@ -2,9 +2,9 @@
 
 use crate::target::place;
 use crate::{Engine, Error};
-use kernel::{Place, SandboxPath};
+use kernel::{Made, Place, SandboxPath};
 use model::{Driver, Endpoint, Network, NetworkId, PeersMode, Resolution};
-use plan::{LinkInfo, LinkPlan, Op};
+use plan::{LinkPlan, Op};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -194,7 +194,7 @@ impl Engine {
         network: &Network,
         endpoint: &Endpoint,
         claimed: impl FnOnce() -> Result<(), Error>,
-    ) -> Result<Option<LinkInfo>, Error> {
+    ) -> Result<Option<Made>, Error> {
         let failed = || Error::kernel("attach to network", &network.name);
         let seat = self.ensure_seat(network)?;
         let at = (seat.namespace.path.clone(), seat.namespace.id.clone());

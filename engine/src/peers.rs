@@ -187,8 +187,8 @@ impl Engine {
         }
     }
 
-    /// A link in an overlay's namespace is gone.
-    pub(crate) fn overlay_link_gone(&self, namespace: &NamespaceId) {
+    /// A link in an overlay's namespace is gone, or less than it was.
+    pub(crate) fn overlay_link_changed(&self, namespace: &NamespaceId) {
         let Some((network, _)) = self.network_of_seat(namespace) else { return };
         self.reconcile_network(&network);
     }
@@ -277,24 +277,32 @@ impl Engine {
         }
     }
 
-    /// Takes away what a lazy overlay was asked for long ago; traffic that still needs it asks again.
+    /// Takes away what a lazy overlay was asked for long ago and has sent nothing to since. Neighbours go by their MAC
+    /// address: the kernel knows of forwarding entries alone when they were used.
     pub(crate) fn age_peers(&self) {
         let _programming = self.programming();
-        let idle: Vec<(NetworkId, Vec<PeerOp>)> = {
-            let mut resolved = self.resolved();
-            let age = |(id, known): (&NetworkId, &mut BTreeMap<PeerKey, (PeerEntry, Instant)>)| {
-                let idle = |(_, at): &(PeerEntry, Instant)| at.elapsed() > self.idle_peers;
-                let old =
-                    known.values().filter(|v| idle(v)).map(|(e, _)| PeerOp::Delete(e.clone())).collect::<Vec<_>>();
-                known.retain(|_, v| !idle(v));
-                (id.clone(), old)
-            };
-            resolved.entries.iter_mut().map(age).filter(|(_, ops)| !ops.is_empty()).collect()
+        let old = |at: &Instant| at.elapsed() > self.idle_peers;
+        let due: Vec<NetworkId> = {
+            let resolved = self.resolved();
+            let has_old = |known: &BTreeMap<PeerKey, (PeerEntry, Instant)>| known.values().any(|(_, at)| old(at));
+            resolved.entries.iter().filter(|(_, known)| has_old(known)).map(|(id, _)| id.clone()).collect()
         };
-        for (network, ops) in idle {
-            let Some(seat) = self.seat(&network) else { continue };
-            if let Err(error) = self.kernel.program(&seat.namespace, &ops) {
-                tracing::warn!(network = network.short(), %error, "idle peers could not be removed");
+        for id in due {
+            let Some(seat) = self.seat(&id) else { continue };
+            let aged = self.kernel.idle_peers(&seat.namespace).and_then(|idle| {
+                let is_idle = |mac| idle.get(&mac).is_none_or(|idle| *idle > self.idle_peers);
+                let ops: Vec<PeerOp> = {
+                    let mut resolved = self.resolved();
+                    let Some(known) = resolved.entries.get_mut(&id) else { return Ok(()) };
+                    let gone = known.values().filter(|(entry, at)| old(at) && is_idle(entry.mac()));
+                    let gone: Vec<PeerEntry> = gone.map(|(entry, _)| entry.clone()).collect();
+                    gone.iter().for_each(|entry| drop(known.remove(&entry.to_key())));
+                    gone.into_iter().map(PeerOp::Delete).collect()
+                };
+                if ops.is_empty() { Ok(()) } else { self.kernel.program(&seat.namespace, &ops) }
+            });
+            if let Err(error) = aged {
+                tracing::warn!(network = id.short(), %error, "idle peers could not be removed");
             }
         }
     }

@@ -14,7 +14,7 @@ pub(crate) struct Drift {
 }
 
 /// The plans that differ from what was seen, each with the way back.
-fn drifts(plans: Vec<LinkPlan>, seen: &[SeenLink]) -> Vec<Drift> {
+pub(crate) fn drifts(plans: Vec<LinkPlan>, seen: &[SeenLink]) -> Vec<Drift> {
     let drift = |plan: LinkPlan| {
         let ops = plan::delta(&plan, seen.iter().find(|s| s.info.has_tag(plan.link.tag)));
         (!ops.is_empty()).then_some(Drift { plan, ops })
@@ -47,7 +47,7 @@ impl Engine {
         parents.sort_by_key(|p| depth(&state.provisioned, p));
         let parents = parents.into_iter().map(|p| (format!("parent {}", p.name), plan::provisioned(p)));
         let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-        let shims = settled.filter_map(|n| Some((n.id.to_string(), shim_plan(n, &state.endpoints_of(&n.id))?)));
+        let shims = settled.filter_map(|n| Some((n.id.to_string(), state.shim_plan(n)?)));
         parents.chain(shims).collect()
     }
 
@@ -100,6 +100,9 @@ impl Engine {
             let settled = |e: &&&Endpoint| !state.unsettled.contains(e.id.as_str());
             state.endpoints_of(&network.id).iter().filter(settled).map(|e| (*e).clone()).collect()
         };
+        if !endpoints.is_empty() {
+            self.make_up_shim(network);
+        }
         for endpoint in endpoints {
             self.reconcile_endpoint(network, &endpoint);
         }
@@ -138,12 +141,12 @@ impl Engine {
         let plan = self.endpoint_plan(network, endpoint);
         let seen = self.kernel.observe(&place(&endpoint.attachment), Some(&[plan.link.tag]))?;
         if let Some(link) = seen.first() {
-            self.state().links.insert(endpoint.id.clone(), link.info.name.clone());
+            self.state().links.insert(endpoint.id.clone(), (&link.info).into());
         }
         Ok(drifts(vec![plan], &seen).pop())
     }
 
-    fn endpoint_plan(&self, network: &Network, endpoint: &Endpoint) -> LinkPlan {
+    pub(crate) fn endpoint_plan(&self, network: &Network, endpoint: &Endpoint) -> LinkPlan {
         match self.seat(&network.id).filter(|_| network.settings.driver.is_overlay()) {
             Some(seat) => {
                 let at = (seat.namespace.path.clone(), seat.namespace.id.clone());
@@ -157,6 +160,11 @@ impl Engine {
     pub(crate) fn reconcile_endpoint(&self, network: &Network, endpoint: &Endpoint) {
         let Some(_mine) = self.reservations.try_take(endpoint.id.to_string()) else { return };
         if !self.state().endpoints.contains_key(&endpoint.id) {
+            return;
+        }
+        if self.stage(&endpoint.id).is_some() {
+            let reason = self.reconcile_handed(&endpoint.id);
+            self.state().set_health(endpoint.id.as_str(), reason);
             return;
         }
         let reason = match self.endpoint_drift(network, endpoint) {
@@ -188,7 +196,7 @@ impl Engine {
         match self.kernel.apply(&place(&endpoint.attachment), drift.plan.link.tag, &drift.ops) {
             Ok(link) => {
                 if let Some(link) = link {
-                    self.state().links.insert(endpoint.id.clone(), link.name.clone());
+                    self.state().links.insert(endpoint.id.clone(), link.clone());
                     if remade {
                         self.watch_and_announce(network, endpoint, &link);
                     }
@@ -205,27 +213,6 @@ impl Engine {
             }
         }
     }
-
-    /// The plan of a network's shim, if it has one.
-    pub(crate) fn shim_plan(&self, network: &Network) -> Option<LinkPlan> {
-        shim_plan(network, &self.state().endpoints_of(&network.id))
-    }
-
-    /// Brings a network's shim up to date with its endpoints.
-    pub(crate) fn refresh_shim(&self, network: &Network) -> Result<(), Error> {
-        let _mine = self.reservations.take([format!("shim {}", network.id)]);
-        let Some(plan) = self.shim_plan(network) else { return Ok(()) };
-        let failed = || Error::kernel("give the host access to network", &network.name);
-        let seen = self.kernel.observe(&Place::Host, Some(&[plan.link.tag])).map_err(failed())?;
-        for drift in drifts(vec![plan], &seen) {
-            self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops).map_err(failed())?;
-        }
-        Ok(())
-    }
-}
-
-fn shim_plan(network: &Network, endpoints: &[&Endpoint]) -> Option<LinkPlan> {
-    network.settings.host_access.then(|| plan::shim(network, endpoints)).flatten()
 }
 
 /// Whether a settled network stands on a provisioned link, directly or not.

@@ -3,7 +3,7 @@
 //! Shared by the hosts of one store: `network/<nid>/` and `endpoint/<nid>/<eid>/` as libnetwork lays them out;
 //! `network-name/<name>/`, `endpoint-name/<nid>/<name>/`, `claim/<subnet>/<address>/` and `vni/<vni>/` make names,
 //! addresses and VNIs unique by being created only if absent; `address-space/` changes with every network, so that
-//! two hosts can't take overlapping subnets at once; `host/<hid>/` is held by a lease, `known-host/<hid>/` is not;
+//! two hosts can't take overlapping subnets at once; `shim/<nid>/<hid>/` has a host's own addresses on a network; `host/<hid>/` is held by a lease, `known-host/<hid>/` is not;
 //! `removed-host/<hid>/` tells a host that was removed that it has nothing any more, until it has heard it.
 //!
 //! A host's own, in the store of its state directory: `parent/<link>/`, `sandbox/<sid>/` and what [`crate::outbox`]
@@ -13,6 +13,7 @@ use crate::Error;
 use model::{Endpoint, Host, HostId, Network, NetworkId, ProvisionedLink, Sandbox, Timestamp, Vni};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use store::{LeaseId, Store, Txn};
 
@@ -24,6 +25,8 @@ pub(crate) const HOSTS: &str = "host/";
 pub(crate) const KNOWN_HOSTS: &str = "known-host/";
 pub(crate) const REMOVED_HOSTS: &str = "removed-host/";
 pub(crate) const ADDRESS_SPACE: &str = "address-space/";
+/// The shims of [`crate::shim`].
+pub(crate) const SHIMS: &str = "shim/";
 pub(crate) const PARENTS: &str = "parent/";
 pub(crate) const SANDBOXES: &str = "sandbox/";
 
@@ -149,9 +152,14 @@ pub(crate) fn network_json(network: &Network) -> Vec<u8> {
 
 /// JSON in a text, as libnetwork keeps it.
 fn ipam_config(subnets: &[&model::Subnet]) -> String {
+    // libnetwork knows prefixes only.
+    let sub_pool = |s: &model::Subnet| match s.range {
+        Some(model::AddressRange::Prefix(prefix)) => prefix.to_string(),
+        Some(model::AddressRange::Span(..)) | None => String::new(),
+    };
     let one = |s: &&model::Subnet| {
         json!({
-            "PreferredPool": s.prefix.to_string(), "SubPool": s.range.map(|r| r.to_string()).unwrap_or_default(),
+            "PreferredPool": s.prefix.to_string(), "SubPool": sub_pool(s),
             "Gateway": s.gateway.map(|g| g.to_string()).unwrap_or_default(), "AuxAddresses": s.aux,
         })
     };
@@ -251,6 +259,16 @@ pub(crate) fn delete_parents(txn: Txn, unused: &[ProvisionedLink]) -> Txn {
 
 /// Writes an endpoint with its name and claims, if its network is there and, on a shared store, as it was seen.
 pub(crate) fn put_endpoint(network: &Network, endpoint: &Endpoint, seen: Option<u64>) -> Txn {
+    bind_endpoint(network, endpoint, seen, &BTreeMap::new())
+}
+
+/// The same for an endpoint some of whose claims stand alone: these, at these revisions, become its own.
+pub(crate) fn bind_endpoint(
+    network: &Network,
+    endpoint: &Endpoint,
+    seen: Option<u64>,
+    bound: &BTreeMap<String, u64>,
+) -> Txn {
     let key = network_key(&network.id);
     let txn = match seen {
         Some(revision) => Txn::new().unchanged(key, revision),
@@ -264,8 +282,19 @@ pub(crate) fn put_endpoint(network: &Network, endpoint: &Endpoint, seen: Option<
         .put(endpoint_name_key(endpoint), endpoint.id.as_str());
     endpoint.ep_iface.addresses().fold(txn, |txn, address| {
         let key = claim_key(network, address.addr());
-        txn.absent(key.clone()).put(key, owner())
+        let txn = match bound.get(&key) {
+            Some(revision) => txn.unchanged(key.clone(), *revision),
+            None => txn.absent(key.clone()),
+        };
+        txn.put(key, owner())
     })
+}
+
+/// Removes an endpoint with its name if its record is there; its claims stand alone then, with this value.
+pub(crate) fn return_endpoint(network: &Network, endpoint: &Endpoint, owner: &str) -> Txn {
+    let txn =
+        Txn::new().exists(endpoint_key(endpoint)).delete(endpoint_key(endpoint)).delete(endpoint_name_key(endpoint));
+    endpoint.ep_iface.addresses().fold(txn, |txn, a| txn.put(claim_key(network, a.addr()), owner))
 }
 
 /// Removes an endpoint with its name and claims if its record is there; otherwise nothing (a conflict).

@@ -1,6 +1,6 @@
 //! The start: reading the records, settling what a crash cut short, and making the kernel follow.
 
-use crate::{Engine, Error, records};
+use crate::{Engine, Error, claim, records};
 use model::{Endpoint, Network, ProvisionedLink, Sandbox, SandboxStatus};
 use store::Txn;
 
@@ -18,6 +18,8 @@ impl Engine {
                 tracing::error!(%error, "what a cut operation left could not be taken away yet");
             }
         }
+        // Not before: a network whose making was cut short has given its pools back.
+        self.load_pools()?;
         if let Err(error) = self.gc_parents() {
             tracing::error!(%error, "parents that nothing needs could not be removed yet");
         }
@@ -44,11 +46,15 @@ impl Engine {
     fn load_links(&self) -> Result<(), Error> {
         let parents: Vec<ProvisionedLink> = records::list(self.local.as_ref(), records::PARENTS)?;
         let sandboxes: Vec<Sandbox> = records::list(self.local.as_ref(), records::SANDBOXES)?;
-        let mut state = self.state();
+        let state = self.state();
         if let Some(link) = parents.iter().find(|link| lies_on_itself(link, &parents)) {
             let reason = "its lower links lead back to it".to_owned();
             return Err(Error::Record { key: format!("{}{}/", records::PARENTS, link.name), reason });
         }
+        drop(state);
+        self.load_handed()?;
+        self.load_bindings()?;
+        let mut state = self.state();
         state.provisioned = parents.into_iter().map(|p| (p.name.clone(), p)).collect();
         state.sandboxes = sandboxes.into_iter().map(|s| (s.id.clone(), s)).collect();
         Ok(())
@@ -77,6 +83,11 @@ impl Engine {
             endpoint.way_out.iter().for_each(|a| crate::gateway::replay(&mut state.gateway, *a));
             state.add_endpoint(endpoint);
         }
+        for claim in self.store.list(records::CLAIMS).map_err(Error::store("list", "claims"))?.0 {
+            if let Some((_, since)) = claim::read_owner(&claim.value) {
+                claim::load(&mut state, &claim.key, claim.revision, since);
+            }
+        }
         Ok(())
     }
 
@@ -90,7 +101,7 @@ impl Engine {
                 let Some(network) = state.networks.get(&e.network) else { return Vec::new() };
                 e.ep_iface.addresses().map(|a| records::claim_key(network, a.addr())).collect()
             };
-            let networks = state.networks.values().flat_map(of_network);
+            let networks = state.networks.values().flat_map(of_network).chain(state.standalone.keys().cloned());
             networks.chain(state.endpoints.values().flat_map(of_endpoint)).collect()
         };
         for key in self.stored_claims()?.into_iter().filter(|key| !known.contains(key)) {

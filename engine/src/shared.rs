@@ -356,6 +356,9 @@ impl Engine {
         for network in &changes.removed {
             self.network_removed_elsewhere(network);
         }
+        for (network, addresses) in &changes.shims_lost {
+            self.shim_lost(network, addresses);
+        }
         for host in &changes.hosts {
             self.host_changed(host);
         }
@@ -445,6 +448,9 @@ impl Engine {
         {
             let txn = records::put_endpoint(network, endpoint, None);
             self.assert_one(endpoint.name.as_str(), self.store.commit(txn))?;
+        }
+        for txn in self.missing_shims(&present).into_iter().filter(|_| !removed) {
+            self.assert_one("the host's own addresses", self.store.commit(txn))?;
         }
         if self.is_wiped(entries) {
             let txn = Txn::new().absent(records::ADDRESS_SPACE).put(records::ADDRESS_SPACE, self.me.as_str());

@@ -1,11 +1,12 @@
 //! What a shared store's records do to the state in memory. No I/O: the caller makes the kernel follow.
 
 use crate::assert::Removed;
-use crate::records;
 use crate::state::{HostState, State};
+use crate::{claim, records, shim};
 use model::{Endpoint, EndpointId, Host, HostId, LinkName, Network, NetworkId};
 use plan::{Peer, PeerOp};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use store::{Entry, Event, EventKind};
 
 /// What there is to do about changes.
@@ -23,6 +24,8 @@ pub(crate) struct Changes {
     pub(crate) unregistered: bool,
     /// This host is not on record any more.
     pub(crate) unknown: bool,
+    /// Networks on which this host's shim has no record any more, and the addresses that it had.
+    pub(crate) shims_lost: Vec<(NetworkId, Vec<IpAddr>)>,
     /// Something came back whose other parts may have been overheard: the store is to be listed.
     pub(crate) relist: bool,
     /// Hosts whose record came, changed or went.
@@ -48,7 +51,9 @@ pub(crate) fn adopt(state: &mut State, me: &HostId, entries: &[Entry], revision:
     let claims = own().flat_map(|e| claims_of(state, e));
     let hosts = state.hosts.values().filter(|h| h.missing_since.is_none()).map(|h| records::host_key(&h.host.id));
     let hosts = hosts.chain(state.hosts.keys().map(records::known_key));
+    let shims = state.shims.keys().map(|network| shim::key(network, me));
     let known = gone_networks.chain(endpoints).chain(claims).chain(hosts).chain(state.foreign.keys().cloned());
+    let known = known.chain(shims);
     let gone = known.filter(|key| !present.contains(key.as_str()));
     let gone = gone.map(|key| Event { key, kind: EventKind::Delete, revision }).collect::<Vec<_>>();
     let put = |e: &Entry| Event { key: e.key.clone(), kind: EventKind::Put(e.value.clone()), revision: e.revision };
@@ -95,6 +100,17 @@ pub(crate) fn apply(state: &mut State, me: &HostId, events: &[Event], revision: 
     }
     for (event, value) in put(records::ENDPOINTS) {
         endpoint_put(state, me, event, value, &mut changes);
+    }
+    for network in deleted(records::SHIMS).into_iter().filter_map(|key| mine(key, me)) {
+        let addresses = state.shims.remove(&network).unwrap_or_default();
+        changes.shims_lost.push((network, addresses));
+    }
+    for (event, value) in put(records::SHIMS) {
+        let Some(network) = mine(&event.key, me) else { continue };
+        match records::read::<shim::Shim>(&event.key, value) {
+            Ok(shim) => drop(state.shims.insert(network, shim.addresses)),
+            Err(error) => unreadable(&error),
+        }
     }
     for (event, _) in put(records::ADDRESS_SPACE) {
         state.space_revision = Some(event.revision);
@@ -152,6 +168,11 @@ fn parts<'a>(key: &'a str, prefix: &str) -> Vec<&'a str> {
     key.strip_prefix(prefix).unwrap_or_default().trim_end_matches('/').split('/').collect()
 }
 
+/// The network that a shim's record of this host is for.
+fn mine(key: &str, me: &HostId) -> Option<NetworkId> {
+    shim::parse_key(key).filter(|(_, host)| host == me).map(|(network, _)| network)
+}
+
 fn unreadable(error: &crate::Error) {
     tracing::error!(%error, "a record of the shared store is left alone");
 }
@@ -200,6 +221,15 @@ fn claim_put(state: &mut State, event: &Event, value: &[u8]) {
         .strip_prefix("endpoint ")
         .and_then(|id| id.parse::<EndpointId>().ok())
         .is_some_and(|id| state.endpoints.contains_key(&id) || state.held.contains_key(&id));
+    let alone = claim::read_owner(value).filter(|(host, _)| state.here.as_ref().is_some_and(|(me, _)| me == host));
+    if let Some((_, since)) = alone {
+        // Otherwise the echo of one that is known, or was.
+        if state.loading {
+            state.forget_foreign(&event.key);
+            claim::load(state, &event.key, event.revision, since);
+        }
+        return;
+    }
     if mine {
         state.foreign.retain(|key, other| *key != event.key || other.is_taken());
         return;

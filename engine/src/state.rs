@@ -3,10 +3,12 @@
 
 use crate::Error;
 use crate::assert::Removed;
+use crate::claim::Standalone;
+use crate::pool::LoosePools;
 use ipam::{AddressSpace, PoolSpec};
 use model::{
-    Endpoint, EndpointId, Host, HostId, LinkName, Name, NamespaceId, Network, NetworkId, ProvisionedLink, Sandbox,
-    SandboxId, Vni,
+    Attachment, Endpoint, EndpointId, EngineKind, Handed, Host, HostId, LinkName, Name, NamespaceId, Network,
+    NetworkId, ProvisionedLink, Sandbox, SandboxId, Timestamp, Vni,
 };
 use plan::PeerTable;
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +54,10 @@ pub(crate) struct State {
     pub(crate) peers: BTreeMap<NetworkId, PeerTable>,
     /// Claims of others by their keys.
     pub(crate) foreign: BTreeMap<String, Foreign>,
+    /// Whether the store is shared with other hosts.
+    pub(crate) shared: bool,
+    /// On a shared store, the addresses of this host's shims.
+    pub(crate) shims: BTreeMap<NetworkId, Vec<IpAddr>>,
     /// The revision of the shared store up to which all of this has seen everything.
     pub(crate) seen: u64,
     /// The revisions at which this host's endpoints were written to the shared store.
@@ -89,14 +95,22 @@ pub(crate) struct State {
     pub(crate) on_network: BTreeMap<NetworkId, BTreeSet<EndpointId>>,
     in_namespace: BTreeMap<NamespaceId, BTreeSet<EndpointId>>,
     pub(crate) sandboxes: BTreeMap<SandboxId, Sandbox>,
+    /// How far engines are with the endpoints whose links they take over.
+    pub(crate) handed: BTreeMap<EndpointId, Handed>,
+    /// Claims of this host's without an endpoint, by their keys.
+    pub(crate) standalone: BTreeMap<String, Standalone>,
+    /// Pools that engines asked for and that no network has.
+    pub(crate) pools: LoosePools,
+    /// The networks that stand for some of engines', and were not made for them.
+    pub(crate) bindings: BTreeMap<(EngineKind, String), NetworkId>,
     pub(crate) provisioned: BTreeMap<LinkName, ProvisionedLink>,
     pub(crate) space: AddressSpace<Name>,
     /// Objects whose making or removal is under way, or is to be settled: not shown, not to be used.
     pub(crate) unsettled: BTreeSet<String>,
     /// What is wrong with a network or endpoint, by identifier; absent: nothing.
     pub(crate) degraded: BTreeMap<String, String>,
-    /// The endpoints' links, as they were named last.
-    pub(crate) links: BTreeMap<EndpointId, String>,
+    /// The endpoints' links, as they were seen last.
+    pub(crate) links: BTreeMap<EndpointId, kernel::Made>,
 }
 
 impl State {
@@ -119,6 +133,9 @@ impl State {
         let on_it: Vec<String> =
             self.foreign.iter().filter(|(_, f)| f.network == network.name).map(|(key, _)| key.clone()).collect();
         on_it.iter().for_each(|key| self.forget_foreign(key));
+        let alone: Vec<IpAddr> =
+            self.standalone.values().filter(|c| c.network == network.id).map(|c| c.address).collect();
+        alone.into_iter().for_each(|address| self.release_claim(&network.id, address));
         let remote: Vec<EndpointId> = self.remote_on(&network.id).into_iter().map(|e| e.id.clone()).collect();
         remote.iter().for_each(|id| drop(self.remote.remove(id)));
         if let Err(error) = self.space.remove_network(&network.name) {
@@ -129,6 +146,7 @@ impl State {
         self.on_network.remove(&network.id);
         self.remote_on.remove(&network.id);
         self.peers.remove(&network.id);
+        self.shims.remove(&network.id);
         let written = self.revisions.remove(&network.id).unwrap_or_default();
         self.buried.insert(network.id.clone(), self.seen.max(written));
         self.unsettled.remove(network.id.as_str());
@@ -137,9 +155,31 @@ impl State {
 
     /// Adds an endpoint whose addresses are claimed.
     pub(crate) fn add_endpoint(&mut self, endpoint: &Endpoint) {
+        let mut endpoint = endpoint.clone();
+        if let Some(attachment) = self.handed.get(&endpoint.id).and_then(|h| h.attachment.clone()) {
+            endpoint.attachment = attachment;
+        }
         self.on_network.entry(endpoint.network.clone()).or_default().insert(endpoint.id.clone());
         self.in_namespace.entry(endpoint.attachment.namespace.clone()).or_default().insert(endpoint.id.clone());
-        self.endpoints.insert(endpoint.id.clone(), endpoint.clone());
+        self.endpoints.insert(endpoint.id.clone(), endpoint);
+    }
+
+    /// Notes that an endpoint's link is elsewhere now.
+    pub(crate) fn move_endpoint(&mut self, id: &EndpointId, to: Attachment) {
+        let Some(mut endpoint) = self.endpoints.remove(id) else { return };
+        self.leave_namespace(&endpoint);
+        endpoint.attachment = to;
+        self.in_namespace.entry(endpoint.attachment.namespace.clone()).or_default().insert(id.clone());
+        self.endpoints.insert(id.clone(), endpoint);
+    }
+
+    fn leave_namespace(&mut self, endpoint: &Endpoint) {
+        if let Some(set) = self.in_namespace.get_mut(&endpoint.attachment.namespace) {
+            set.remove(&endpoint.id);
+            if set.is_empty() {
+                self.in_namespace.remove(&endpoint.attachment.namespace);
+            }
+        }
     }
 
     /// Forgets an endpoint and releases its addresses.
@@ -151,34 +191,46 @@ impl State {
 
     pub(crate) fn release_addresses(&mut self, network: &Network, endpoint: &Endpoint) {
         for address in endpoint.ep_iface.addresses() {
-            if let Err(error) = self.space.release(&network.name, address.addr()) {
-                tracing::error!(network = %network.name, %address, %error, "the address was not claimed");
-            }
-            // Another host may have it by now.
-            let Self { foreign, space, .. } = self;
-            if let Some(other) = foreign.get_mut(&crate::records::claim_key(network, address.addr())) {
-                other.taken = other.taken || space.claim(&other.network, other.address).is_ok();
-            }
+            self.release_claim(&network.id, address.addr());
+        }
+    }
+
+    /// Releases an address of a network in the plan.
+    pub(crate) fn release_claim(&mut self, network: &NetworkId, address: IpAddr) {
+        let Self { networks, foreign, space, .. } = self;
+        let Some(network) = networks.get(network) else { return };
+        if let Err(error) = space.release(&network.name, address) {
+            tracing::error!(network = %network.name, %address, %error, "the address was not claimed");
+        }
+        // Another host may have it by now.
+        if let Some(other) = foreign.get_mut(&crate::records::claim_key(network, address)) {
+            other.taken = other.taken || space.claim(&other.network, other.address).is_ok();
+        }
+    }
+
+    /// Forgets an endpoint whose addresses stand alone again.
+    pub(crate) fn forget_returned(&mut self, network: &Network, endpoint: &Endpoint, revision: u64, since: Timestamp) {
+        if !self.forget_link(endpoint) {
+            return;
+        }
+        for address in endpoint.ep_iface.addresses().map(|a| a.addr()) {
+            let claim = Standalone { network: network.id.clone(), address, revision, since };
+            self.standalone.insert(crate::records::claim_key(network, address), claim);
         }
     }
 
     /// Forgets an endpoint; its addresses stay claimed. False if it was not known.
     pub(crate) fn forget_link(&mut self, endpoint: &Endpoint) -> bool {
-        if self.endpoints.remove(&endpoint.id).is_none() {
-            return false;
-        }
+        // As it is known: where its link is may have changed.
+        let Some(endpoint) = self.endpoints.remove(&endpoint.id) else { return false };
+        let endpoint = &endpoint;
         for address in &endpoint.way_out {
             crate::gateway::release(&mut self.gateway, *address);
         }
         if let Some(set) = self.on_network.get_mut(&endpoint.network) {
             set.remove(&endpoint.id);
         }
-        if let Some(set) = self.in_namespace.get_mut(&endpoint.attachment.namespace) {
-            set.remove(&endpoint.id);
-            if set.is_empty() {
-                self.in_namespace.remove(&endpoint.attachment.namespace);
-            }
-        }
+        self.leave_namespace(endpoint);
         self.links.remove(&endpoint.id);
         self.committed.remove(&endpoint.id);
         self.untold.remove(&endpoint.id);

@@ -38,6 +38,7 @@ impl Engine {
             self.state().set_health(network.id.as_str(), reason);
         }
         let (store_state, host) = (self.store_state(), self.hosts().into_iter().find(|host| host.this));
+        let more = [self.way_out_trouble(), self.mtu_findings()].concat();
         let state = self.state();
         let finding = |object: &str, name: String, id: &str| {
             let problem = state.degraded.get(id)?.clone();
@@ -47,6 +48,7 @@ impl Engine {
             networks.iter().filter_map(|n| finding("network", n.name.to_string(), n.id.as_str())).collect();
         degraded
             .extend(state.endpoints.values().filter_map(|e| finding("endpoint", e.name.to_string(), e.id.as_str())));
+        degraded.extend(more);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),
             store: self.store_name.clone(),

@@ -20,12 +20,15 @@ impl Engine {
             }
             Target::Pid(pid) => self.locate_process(*pid)?,
             Target::Path(path) => self.locate_path(path)?,
+            Target::Owner(owner) => {
+                let state = self.state();
+                let found = state.endpoints.values().find(|e| e.owner.as_ref() == Some(owner));
+                let missing = || Error::NotFound { object: "endpoint", name: owner.to_string(), hint: "" };
+                found.map(|e| e.attachment.clone()).ok_or_else(missing)?
+            }
         };
         if attachment.namespace == self.host {
-            let path = attachment.path.display();
-            return Err(Error::Invalid(format!(
-                "{path} is the host's own network namespace: give a process or a path of another one"
-            )));
+            return Err(Error::HostNamespace { path: attachment.path });
         }
         Ok(attachment)
     }
@@ -34,7 +37,7 @@ impl Engine {
         if !path.is_absolute() {
             return Err(Error::Invalid(format!("namespace path {} must be absolute", path.display())));
         }
-        let namespace = self.kernel.namespace(path).map_err(|e| Error::Invalid(e.to_string()))?;
+        let namespace = self.kernel.namespace(path).map_err(|e| Error::NoNamespace(Box::new(e)))?;
         Ok(Attachment { path: path.to_owned(), namespace, process: None, sandbox: None })
     }
 
@@ -62,7 +65,13 @@ pub(crate) fn start_time(pid: u32) -> Option<u64> {
     fields.nth(18)?.parse().ok()
 }
 
+/// The path of an attachment that is in no sandbox: its link, if there is one, waits in the host's namespace.
+pub(crate) const HOST: &str = "/proc/self/ns/net";
+
 /// Where an attachment's link lives.
 pub(crate) fn place(attachment: &Attachment) -> Place {
+    if attachment.path == Path::new(HOST) {
+        return Place::Host;
+    }
     Place::Sandbox(SandboxPath { path: attachment.path.clone(), id: attachment.namespace.clone() })
 }

@@ -1,9 +1,10 @@
 //! What the engine shows.
 
 use crate::state::State;
+use crate::underlay::mtu_warnings;
 use crate::{Engine, Error};
 use model::view::{EndpointView, Health, NetworkView, SandboxView, SubnetUse};
-use model::{Endpoint, EndpointId, HostId, Network, Sandbox};
+use model::{Endpoint, EndpointId, EndpointRoute, HostId, Network, Sandbox};
 
 impl Engine {
     /// All networks, by name.
@@ -25,6 +26,7 @@ impl Engine {
         let mut view = self::network(state, network);
         view.scope = if self.is_shared() { "global".into() } else { "local".into() };
         view.vtep = self.vtep().filter(|_| overlay);
+        view.warnings = mtu_warnings(state, &self.me, network);
         view.netns = self.seat(&network.id).map(|seat| seat.namespace.path);
         view.endpoints.extend(state.remote_on(&network.id).into_iter().filter_map(|e| endpoint(state, e)));
         view
@@ -105,6 +107,7 @@ fn network(state: &State, network: &Network) -> NetworkView {
         vni: network.vni,
         vtep: None,
         netns: None,
+        warnings: Vec::new(),
         peers: state.remote_on(&network.id).len(),
         parent_provisioned: network.parent.as_ref().is_some_and(|parent| state.provisioned.contains_key(parent)),
         settings: network.settings.clone(),
@@ -113,7 +116,7 @@ fn network(state: &State, network: &Network) -> NetworkView {
         internal: network.settings.internal || network.has_own_dummy(),
         labels: network.labels.clone(),
         options: network.options.clone(),
-        host_addresses: network.shim.clone(),
+        host_addresses: state.shim_of(network),
         endpoints: settled.filter_map(|e| endpoint(state, e)).collect(),
         health: health(state, network.id.as_str()),
         created: network.created,
@@ -128,6 +131,7 @@ fn host_name(state: &State, host: &HostId) -> Option<String> {
 fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
     let network = state.networks.get(&endpoint.network)?;
     let sandbox = endpoint.attachment.sandbox.as_ref().and_then(|s| state.sandboxes.get(s));
+    let link = state.links.get(&endpoint.id);
     Some(EndpointView {
         id: endpoint.id.clone(),
         name: endpoint.name.to_string(),
@@ -141,8 +145,19 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
         path: endpoint.attachment.path.clone(),
         namespace: endpoint.attachment.namespace.clone(),
         sandbox: sandbox.map(|s| s.name.to_string()),
-        link: state.links.get(&endpoint.id).cloned(),
+        owner: endpoint.owner.clone(),
+        gateways: endpoint.ep_iface.addresses().filter_map(|a| network.subnet_of(a.addr())?.gateway).collect(),
+        routes: routes(network, endpoint),
+        link: link.map(|l| l.name.clone()),
+        link_mac: link.and_then(|l| l.mac),
+        mtu: link.map(|l| l.mtu),
         health: health(state, endpoint.id.as_str()),
         created: endpoint.created,
     })
+}
+
+/// What its link is to have, whatever the host: an overlay's way out is another link's.
+fn routes(network: &Network, endpoint: &Endpoint) -> Vec<EndpointRoute> {
+    let planned = plan::endpoint(network, endpoint).routes.into_iter();
+    planned.map(|r| EndpointRoute { destination: r.destination, gateway: r.via, metric: r.metric }).collect()
 }

@@ -76,8 +76,11 @@ impl Engine {
                 self.peer_entries_changed(&namespace, &[entry.to_key()], Some(&entry));
             }
             KernelEvent::Miss { namespace, target, .. } => self.resolve_miss(&namespace, &target),
-            KernelEvent::OverlayLinkGone { namespace, .. } => self.overlay_link_gone(&namespace),
+            KernelEvent::OverlayLinkGone { namespace, .. } | KernelEvent::OverlayLinkChanged { namespace, .. } => {
+                self.overlay_link_changed(&namespace)
+            }
             KernelEvent::OverlayOverrun(namespace) => self.overlay_overrun(&namespace),
+            KernelEvent::RulesChanged => self.rules_changed(),
             KernelEvent::Overrun => {
                 tracing::warn!("notifications of the kernel were lost: comparing everything");
                 self.audit();
@@ -99,6 +102,7 @@ impl Engine {
     }
 
     fn link_gone(&self, name: &str) {
+        self.link_left_host(name);
         if name == plan::overlay::GATEWAY_BRIDGE {
             self.way_out_gone();
         }

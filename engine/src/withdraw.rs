@@ -2,11 +2,13 @@
 //! end here. Each withdrawal may be repeated; its intent goes when all of it is done.
 
 use crate::attach::endpoint_intent;
+use crate::claim;
+use crate::engine::now;
 use crate::intent::Intent;
 use crate::target::place;
 use crate::{Engine, Error, records};
 use kernel::Place;
-use model::{Endpoint, Network, ProvisionedLink, Sandbox};
+use model::{Endpoint, Network, ProvisionedLink, Sandbox, Timestamp};
 use plan::{LinkTag, Op};
 
 impl Engine {
@@ -24,7 +26,13 @@ impl Engine {
     fn withdraw(&self, network: &Network, endpoint: &Endpoint, claimed: bool) -> Result<(), Error> {
         // One that the store was not told of must be told of in its turn.
         let asked = self.away().is_none() && !self.state().untold.contains_key(&endpoint.id);
-        let pending = asked.then(|| self.store.submit(records::delete_endpoint(network, endpoint)));
+        let lease = self.lease_of(endpoint);
+        let pending = asked.then(|| {
+            self.store.submit(match &lease {
+                Some((owner, _)) => records::return_endpoint(network, endpoint, owner),
+                None => records::delete_endpoint(network, endpoint),
+            })
+        });
         let viewed = self.is_shared().then(|| self.view_gone(endpoint));
         let gone = self.remove_links_of(network, endpoint);
         let deleted = pending.map(|pending| gone_or(pending.wait()));
@@ -33,7 +41,12 @@ impl Engine {
             viewed.wait().map_err(Error::store("forget endpoint", &endpoint.name))?;
         }
         match deleted {
-            Some(Ok(())) => self.state().forget_endpoint(network, endpoint),
+            Some(Ok(revision)) => match (lease, revision) {
+                (Some((_, since)), Some(revision)) => {
+                    self.state().forget_returned(network, endpoint, revision, since);
+                }
+                _ => self.state().forget_endpoint(network, endpoint),
+            },
             Some(Err(error)) if !self.is_shared() => {
                 return Err(Error::store("remove endpoint", &endpoint.name)(error));
             }
@@ -50,7 +63,15 @@ impl Engine {
         if network.settings.host_access {
             self.refresh_shim(network)?;
         }
+        self.forget_handed(&endpoint.id)?;
         self.runs.settle(&endpoint_intent(network, endpoint))
+    }
+
+    /// The value that an endpoint's claims get when it goes, and since when, if its engine gives them back itself.
+    fn lease_of(&self, endpoint: &Endpoint) -> Option<(String, Timestamp)> {
+        let leased = self.state().handed.get(&endpoint.id).is_some_and(|h| h.leased);
+        let (engine, since) = (endpoint.owner.as_ref().filter(|_| leased)?.engine, now());
+        Some((claim::owner(engine, &self.me, since), since))
     }
 
     /// After an endpoint of an overlay went: what the last one on this host leaves.
@@ -76,6 +97,9 @@ impl Engine {
     /// Removes an endpoint's links from its sandbox.
     pub(crate) fn remove_links_of(&self, network: &Network, endpoint: &Endpoint) -> Result<(), Error> {
         let failed = Error::kernel("detach endpoint", &endpoint.name);
+        if let Some((_, endpoint, handed)) = self.handed(&endpoint.id) {
+            return self.remove_handed_links(network, &endpoint, &handed).map_err(failed);
+        }
         if network.settings.driver.is_overlay() {
             return self.remove_overlay_links(endpoint).map_err(failed);
         }
@@ -87,6 +111,7 @@ impl Engine {
     /// the store.
     pub(crate) fn withdraw_network(&self, network: &Network, parents: &[ProvisionedLink]) -> Result<(), Error> {
         let failed = || Error::store("remove network", &network.name);
+        self.release_shims(network)?;
         let txn = records::delete_network(network);
         // The parents are the host's own affair: where the store is shared, they are in another one.
         let pending = match self.is_shared() {
@@ -174,10 +199,11 @@ impl Engine {
     }
 }
 
-/// A record that is not there (any more) counts as removed.
-fn gone_or(deleted: Result<store::Commit, store::Error>) -> Result<(), store::Error> {
+/// The revision of the removal; a record that is not there (any more) counts as removed.
+fn gone_or(deleted: Result<store::Commit, store::Error>) -> Result<Option<u64>, store::Error> {
     match deleted {
-        Err(error) if !error.is_conflict() => Err(error),
-        _ => Ok(()),
+        Ok(commit) => Ok(Some(commit.revision)),
+        Err(error) if error.is_conflict() => Ok(None),
+        Err(error) => Err(error),
     }
 }

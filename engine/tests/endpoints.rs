@@ -6,7 +6,7 @@ mod rig;
 
 use kernel::Place;
 use model::request::{ConnectRequest, EndpointSpec, ExitReport, SandboxRequest, Target};
-use model::{MacAddr, SandboxStatus};
+use model::{EngineKind, MacAddr, Owner, SandboxStatus};
 use plan::LinkTag;
 use rig::{Rig, eventually, path, spec};
 use std::path::Path;
@@ -81,7 +81,7 @@ fn what_an_endpoint_cannot_have() {
         (Target::Pid(u32::MAX), Kind::NotFound),
         (Target::Sandbox("nobody".into()), Kind::NotFound),
     ] {
-        let request = ConnectRequest { target: target.clone(), endpoint: EndpointSpec::default() };
+        let request = ConnectRequest { target: target.clone(), endpoint: EndpointSpec::default(), define: None };
         assert_eq!(rig.engine.connect("n", &request).unwrap_err().kind(), kind, "{target:?}");
     }
     assert_eq!(rig.connect("nosuch", "c1", EndpointSpec::default()).unwrap_err().kind(), Kind::NotFound);
@@ -289,4 +289,30 @@ fn gc_and_check_on_a_namespace_nobody_told_of() {
     assert!(rig.links_in(&other).is_empty() && rig.findings().is_empty());
     assert_eq!(rig.disconnect("n", "c1").unwrap_err().kind(), Kind::NotFound);
     assert!(path("c1").is_absolute());
+}
+
+/// Runtimes may ask for a second link of the same network in one container, and come back for one after its namespace
+/// is gone: they know their own names for things and no others.
+#[test]
+fn an_engine_s_endpoints_are_found_by_their_owner() {
+    let rig = with_network(&[]);
+    rig.sandbox("c1");
+    let owner =
+        |ifname: &str| Owner { engine: EngineKind::Cni, container: "3f9a02c1".into(), ifname: ifname.to_owned() };
+    let of = |ifname: &str, name: &str| EndpointSpec {
+        name: name.into(),
+        owner: Some(owner(ifname)),
+        ..EndpointSpec::default()
+    };
+    let first = rig.connect("n", "c1", of("eth0", "a")).unwrap();
+    assert_eq!(first.owner, Some(owner("eth0")));
+    let again = rig.connect("n", "c1", of("eth0", "b")).unwrap_err();
+    assert!(again.to_string().contains("cni 3f9a02c1 eth0 is connected to network n already"), "{again}");
+    let second = rig.connect("n", "c1", of("eth1", "b")).unwrap();
+    assert_ne!(first.addresses, second.addresses);
+    assert!(rig.connect("n", "c1", EndpointSpec { name: "c".into(), ..EndpointSpec::default() }).is_err());
+    assert_eq!(rig.engine.disconnect("n", &Target::Owner(owner("eth0"))).unwrap().id, first.id);
+    let gone = rig.engine.disconnect("n", &Target::Owner(owner("eth0"))).unwrap_err();
+    assert_eq!(gone.kind(), Kind::NotFound, "{gone}");
+    assert_eq!(rig.engine.endpoints().len(), 1);
 }

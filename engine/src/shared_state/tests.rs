@@ -32,7 +32,9 @@ fn endpoint(id: u8, host: HostId, last: u8) -> Endpoint {
             process: None,
             sandbox: None,
         },
+        owner: None,
         ifname: None,
+        routes: None,
         route_priority: 0,
         created: model::Timestamp(0),
     }

@@ -295,7 +295,7 @@ impl Member {
         if self.kernel.namespace(&path(sandbox)).is_err() {
             self.sandbox(sandbox);
         }
-        self.engine().connect(network, &ConnectRequest { target: Target::Path(path(sandbox)), endpoint })
+        self.engine().connect(network, &ConnectRequest { target: Target::Path(path(sandbox)), endpoint, define: None })
     }
 
     pub(crate) fn detach(&self, network: &str, sandbox: &str) -> Result<EndpointView, Error> {
@@ -341,7 +341,8 @@ impl Member {
     }
 
     pub(crate) fn intents(&self) -> usize {
-        std::fs::read_dir(self.run_dir.path().join("intents")).unwrap().count()
+        let files = std::fs::read_dir(self.run_dir.path().join("intents")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 0).count()
     }
 
     pub(crate) fn findings(&self) -> Vec<String> {
@@ -490,6 +491,13 @@ impl Cluster {
         for endpoint in self.records() {
             for address in endpoint.ep_iface.addresses() {
                 assert!(owned.insert(address.addr()), "{} is owned twice", address.addr());
+            }
+        }
+        let (shims, _) = self.server.now().list("shim/").unwrap();
+        for shim in shims {
+            let record: serde_json::Value = serde_json::from_slice(&shim.value).unwrap();
+            for address in record["addresses"].as_array().unwrap() {
+                assert!(owned.insert(address.as_str().unwrap().parse().unwrap()), "{address} is owned twice");
             }
         }
         let claims: BTreeSet<IpAddr> = self

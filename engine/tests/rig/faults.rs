@@ -34,10 +34,7 @@ impl<K: Kernel + 'static> World<K> {
     fn create(&self) -> Result<(), Error> {
         let mut options = vec![("mtu", "1400")];
         if self.driver == "macvlan" {
-            options.push(("parent", self.parent));
-            if self.rig.process.shared.is_none() {
-                options.push(("host_access", "true"));
-            }
+            options.extend([("parent", self.parent), ("host_access", "true")]);
         }
         let mut request = spec(self.driver, "n", &["192.168.1.0/24", "fd00:1::/64"], &options);
         request.gateways = vec!["192.168.1.1".into()];
@@ -117,12 +114,29 @@ fn picture<K: Kernel + 'static>(world: &World<K>) -> Picture {
         names.sort();
         names
     };
-    Picture {
+    let mut picture = Picture {
         keys: rig.keys().iter().map(kind).collect(),
         endpoints: rig.engine.endpoints().into_iter().map(endpoint).collect(),
         host: links(Place::Host).into_iter().map(|l| if l.starts_with("tl-") { "shim".into() } else { l }).collect(),
         sandboxes: world.sandboxes.iter().flat_map(|s| links(Place::Sandbox(s.clone()))).collect(),
         intents: rig.intents(),
+    };
+    picture.without_idle_shim();
+    picture
+}
+
+impl Picture {
+    /// On a shared store the shim, once it has its addresses, stays until the network goes, with endpoints or without.
+    fn without_idle_shim(&mut self) {
+        let has = |key: &str| self.keys.iter().any(|k| k == key);
+        if !has("shim") || !has("network") || !self.endpoints.is_empty() {
+            return;
+        }
+        for key in ["shim", "claim", "claim"] {
+            let at = self.keys.iter().position(|k| k == key).unwrap();
+            self.keys.remove(at);
+        }
+        self.host.retain(|link| link != "shim");
     }
 }
 

@@ -10,12 +10,12 @@ pub(crate) mod real;
 use ipnet::IpNet;
 use kernel::fake::FakeKernel;
 use kernel::faulty::FaultyKernel;
-use kernel::{Announcement, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath};
+use kernel::{Announcement, Events, HostRoute, Kernel, Place, RouteTo, SandboxPath, WayOut};
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
-use model::{LinkName, NamespaceId, NetworkSpec};
+use model::{LinkName, MacAddr, NamespaceId, NetworkSpec};
 use plan::{Hardware, LinkInfo, LinkTag, Op, PeerEntry, PeerOp, SeenLink};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,7 +118,7 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     fn observe(&self, place: &Place, tags: Option<&[LinkTag]>) -> Answer<Vec<SeenLink>> {
         self.0.kernel(|k| k.observe(place, tags))
     }
-    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Answer<Option<LinkInfo>> {
+    fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Answer<Option<kernel::Made>> {
         self.0.kernel(|k| k.apply(place, tag, ops))
     }
     fn announce(&self, announcement: Announcement) {
@@ -142,6 +142,9 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     fn peer_entries(&self, overlay: &SandboxPath) -> Answer<BTreeSet<PeerEntry>> {
         self.0.kernel(|k| k.peer_entries(overlay))
     }
+    fn idle_peers(&self, overlay: &SandboxPath) -> Answer<BTreeMap<MacAddr, Duration>> {
+        self.0.kernel(|k| k.idle_peers(overlay))
+    }
     fn program(&self, overlay: &SandboxPath, ops: &[PeerOp]) -> Answer<()> {
         self.0.kernel(|k| k.program(overlay, ops))
     }
@@ -156,6 +159,9 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     }
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Answer<()> {
         self.0.kernel(|k| k.masquerade(bridge, prefixes))
+    }
+    fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Answer<WayOut> {
+        self.0.kernel(|k| k.examine_way_out(bridge, prefixes))
     }
     fn unmasquerade(&self, bridge: &LinkName) -> Answer<()> {
         self.0.kernel(|k| k.unmasquerade(bridge))
@@ -204,6 +210,7 @@ pub(crate) struct Rig<K: Kernel + 'static = FakeKernel> {
     pub(crate) engine: Arc<Engine>,
     home: Home,
     run_dir: tempfile::TempDir,
+    grace: Duration,
 }
 
 impl Rig {
@@ -259,8 +266,9 @@ impl<K: Kernel + 'static> Rig<K> {
         let (store, shared) = (faulty(0), shared.then(|| faulty(1)));
         let process = Arc::new(Process { kernel: FaultyKernel::new(kernel), store, shared, behind });
         let run_dir = tempfile::tempdir().unwrap();
-        let engine = open(&process, run_dir.path(), &home);
-        Self { process, engine, home, run_dir }
+        let grace = Duration::from_secs(300);
+        let engine = open(&process, run_dir.path(), &home, grace);
+        Self { process, engine, home, run_dir, grace }
     }
 
     pub(crate) fn kernel(&self) -> &K {
@@ -271,7 +279,13 @@ impl<K: Kernel + 'static> Rig<K> {
     pub(crate) fn reopen(&mut self) {
         self.engine.stop();
         self.process.restart();
-        self.engine = open(&self.process, self.run_dir.path(), &self.home);
+        self.engine = open(&self.process, self.run_dir.path(), &self.home, self.grace);
+    }
+
+    /// The daemon starts again, and from now on what engines asked for waits for nothing.
+    pub(crate) fn reopen_without_grace(&mut self) {
+        self.grace = Duration::ZERO;
+        self.reopen();
     }
 
     pub(crate) fn create(&self, spec: &NetworkSpec) -> Result<Vec<String>, Error> {
@@ -279,7 +293,7 @@ impl<K: Kernel + 'static> Rig<K> {
     }
 
     pub(crate) fn connect_path(&self, network: &str, at: &Path, endpoint: EndpointSpec) -> Result<EndpointView, Error> {
-        self.engine.connect(network, &ConnectRequest { target: Target::Path(at.to_owned()), endpoint })
+        self.engine.connect(network, &ConnectRequest { target: Target::Path(at.to_owned()), endpoint, define: None })
     }
 
     /// The names of the host's links.
@@ -291,7 +305,8 @@ impl<K: Kernel + 'static> Rig<K> {
 
     /// The intents that are left in the run directory.
     pub(crate) fn intents(&self) -> usize {
-        std::fs::read_dir(self.run_dir.path().join("intents")).unwrap().count()
+        let files = std::fs::read_dir(self.run_dir.path().join("intents")).unwrap();
+        files.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 0).count()
     }
 
     /// The store's keys.
@@ -325,10 +340,11 @@ pub(crate) fn path(name: &str) -> PathBuf {
     Path::new("/run/netns").join(name)
 }
 
-fn open<K: Kernel + 'static>(process: &Arc<Process<K>>, run_dir: &Path, home: &Home) -> Arc<Engine> {
+fn open<K: Kernel + 'static>(process: &Arc<Process<K>>, run_dir: &Path, home: &Home, grace: Duration) -> Arc<Engine> {
     let mut config = EngineConfig::new(run_dir);
     // Tests ask for audits themselves.
     config.audit_every = Duration::from_secs(3600);
+    config.engine_grace = grace;
     config.host.vtep = Some(VTEP.parse().unwrap());
     if process.shared.is_some() {
         config.shared = Some(Arc::new(ItsStore(Arc::clone(process), true)));
