@@ -1,11 +1,11 @@
 //! Every call of the API, with the type of its answer.
 
+use crate::method::Method;
 use crate::path;
-use hyper::Method;
-use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
+use model::request::{CheckRequest, CollectRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
 use model::view::{
-    DryRun, EndpointView, Finding, HostView, NetworkCreated, NetworkView, ParentView, PeerCheck, PeerView, SandboxView,
-    Status,
+    Collected, DryRun, EndpointView, Finding, HostView, NetworkCheck, NetworkCreated, NetworkView, ParentView,
+    PeerCheck, PeerView, SandboxView, Status,
 };
 use model::{NetworkSpec, Timestamp};
 use serde::Serialize;
@@ -34,22 +34,22 @@ fn call<T>(method: Method, path: impl Into<String>) -> Call<T> {
 /// The request types are structs of texts and numbers, which JSON can always express; were it
 /// otherwise, the empty body makes the daemon refuse the call.
 fn post<T>(path: impl Into<String>, body: &impl Serialize) -> Call<T> {
-    Call { body: serde_json::to_vec(body).unwrap_or_default(), ..call(Method::POST, path) }
+    Call { body: serde_json::to_vec(body).unwrap_or_default(), ..call(Method::Post, path) }
 }
 
 /// The daemon at a glance.
 pub fn status() -> Call<Status> {
-    call(Method::GET, path::STATUS)
+    call(Method::Get, path::STATUS)
 }
 
 /// All networks.
 pub fn networks() -> Call<Vec<NetworkView>> {
-    call(Method::GET, path::NETWORKS)
+    call(Method::Get, path::NETWORKS)
 }
 
 /// One network.
 pub fn network(reference: &str) -> Call<NetworkView> {
-    call(Method::GET, path::fill(path::NETWORK, reference))
+    call(Method::Get, path::fill(path::NETWORK, reference))
 }
 
 /// Makes a network.
@@ -64,12 +64,12 @@ pub fn plan_network(spec: &NetworkSpec) -> Call<DryRun> {
 
 /// Removes a network.
 pub fn remove_network(reference: &str) -> Call<NetworkView> {
-    call(Method::DELETE, path::fill(path::NETWORK, reference))
+    call(Method::Delete, path::fill(path::NETWORK, reference))
 }
 
 /// Removes every network that has no endpoint; their names.
 pub fn prune_networks() -> Call<Vec<String>> {
-    call(Method::POST, path::PRUNE)
+    call(Method::Post, path::PRUNE)
 }
 
 /// Attaches a namespace to a network.
@@ -82,34 +82,44 @@ pub fn disconnect(network: &str, request: &DisconnectRequest) -> Call<EndpointVi
     post(path::fill(path::DISCONNECT, network), request)
 }
 
+/// Compares a network, and perhaps an endpoint of it, with the kernel.
+pub fn check_network(network: &str, request: &CheckRequest) -> Call<NetworkCheck> {
+    post(path::fill(path::CHECK_NETWORK, network), request)
+}
+
+/// Detaches what an engine no longer has.
+pub fn collect(network: &str, request: &CollectRequest) -> Call<Collected> {
+    post(path::fill(path::COLLECT, network), request)
+}
+
 /// An overlay's peers beside what the kernel has.
 pub fn peers(network: &str) -> Call<Vec<PeerView>> {
-    call(Method::GET, path::fill(path::PEERS, network))
+    call(Method::Get, path::fill(path::PEERS, network))
 }
 
 /// The hosts that share the store.
 pub fn hosts() -> Call<Vec<HostView>> {
-    call(Method::GET, path::HOSTS)
+    call(Method::Get, path::HOSTS)
 }
 
 /// Releases all that a host that will not come back held.
 pub fn remove_host(reference: &str) -> Call<HostView> {
-    call(Method::DELETE, path::fill(path::HOST, reference))
+    call(Method::Delete, path::fill(path::HOST, reference))
 }
 
 /// All endpoints.
 pub fn endpoints() -> Call<Vec<EndpointView>> {
-    call(Method::GET, path::ENDPOINTS)
+    call(Method::Get, path::ENDPOINTS)
 }
 
 /// All sandboxes of `trunkline run`.
 pub fn sandboxes() -> Call<Vec<SandboxView>> {
-    call(Method::GET, path::SANDBOXES)
+    call(Method::Get, path::SANDBOXES)
 }
 
 /// One sandbox.
 pub fn sandbox(reference: &str) -> Call<SandboxView> {
-    call(Method::GET, path::fill(path::SANDBOX, reference))
+    call(Method::Get, path::fill(path::SANDBOX, reference))
 }
 
 /// Makes a waiting process known and attaches it.
@@ -124,43 +134,43 @@ pub fn sandbox_exited(reference: &str, report: &ExitReport) -> Call<SandboxView>
 
 /// Removes a sandbox whose command ended.
 pub fn remove_sandbox(reference: &str) -> Call<SandboxView> {
-    call(Method::DELETE, path::fill(path::SANDBOX, reference))
+    call(Method::Delete, path::fill(path::SANDBOX, reference))
 }
 
 /// The host's links that could be parents.
 pub fn parents() -> Call<Vec<ParentView>> {
-    call(Method::GET, path::PARENTS)
+    call(Method::Get, path::PARENTS)
 }
 
 /// Compares the records with the kernel; what differs.
 pub fn check() -> Call<Vec<Finding>> {
-    call(Method::POST, path::CHECK)
+    call(Method::Post, path::CHECK)
 }
 
 /// Tests the underlay to every other host.
 pub fn check_peers() -> Call<Vec<PeerCheck>> {
-    call(Method::POST, path::CHECK_PEERS)
+    call(Method::Post, path::CHECK_PEERS)
 }
 
-/// What hosts share, as `trunkline store import` reads it: a JSON object a line. Read by [`crate::Client::lines`].
+/// What hosts share, as `trunkline store import` reads it: a JSON object a line. Read by [`crate::Blocking::lines`].
 pub fn export() -> Call<Box<serde_json::value::RawValue>> {
-    call(Method::GET, path::EXPORT)
+    call(Method::Get, path::EXPORT)
 }
 
 /// Removes what no record needs; what was, or with `dry_run` would be, removed.
 pub fn gc(dry_run: bool) -> Call<Vec<Finding>> {
-    call(Method::POST, if dry_run { format!("{}?dry_run=true", path::GC) } else { path::GC.into() })
+    call(Method::Post, if dry_run { format!("{}?dry_run=true", path::GC) } else { path::GC.into() })
 }
 
 /// Events of the past, from `since` on (none: none of the past if `follow`, else all that are kept),
-/// and with `follow` those to come. Read by [`crate::Client::lines`].
+/// and with `follow` those to come. Read by [`crate::Blocking::lines`].
 pub fn events(since: Option<Timestamp>, follow: bool) -> Call<model::view::Event> {
     let mut query: Vec<String> = since.map(|t| format!("since={}", t.0)).into_iter().collect();
     if follow {
         query.push("follow=true".into());
     }
     let mark = if query.is_empty() { "" } else { "?" };
-    call(Method::GET, format!("{}{mark}{}", path::EVENTS, query.join("&")))
+    call(Method::Get, format!("{}{mark}{}", path::EVENTS, query.join("&")))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A client for asynchronous code: one connection, kept alive from call to call.
 
-use crate::{ClientError, ErrorBody, call::Call};
+use crate::{ClientError, ErrorBody, Stream, call::Call};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -8,8 +8,8 @@ use hyper::{Request, Response, header};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use std::marker::PhantomData;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use tokio::net::UnixStream;
 
 /// A connection to the daemon. It carries one call at a time: for calls side by side, make several.
 /// When the daemon has closed it between calls, the next call connects anew.
@@ -54,7 +54,7 @@ impl Client {
             self.connection = open(&self.socket).await?;
         }
         let request = Request::builder()
-            .method(call.method.clone())
+            .method(call.method.to_string().as_str())
             .uri(&call.path)
             .header(header::HOST, "trunkline")
             .header(header::CONTENT_TYPE, "application/json")
@@ -66,11 +66,11 @@ impl Client {
             return Ok(response);
         }
         let body = read(&self.socket, response).await?;
-        let message = match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => body.error,
-            Err(_) => format!("the daemon answered {call} with {status}"),
+        let (message, reason) = match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => (body.error, body.reason),
+            Err(_) => (format!("the daemon answered {call} with {status}"), None),
         };
-        Err(ClientError::Refused { status: status.as_u16(), message })
+        Err(ClientError::Refused { status: status.as_u16(), message, reason })
     }
 }
 
@@ -105,7 +105,8 @@ impl<T: DeserializeOwned> Lines<T> {
 
 async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
     let unreachable = |source| ClientError::Unreachable { socket: socket.into(), source };
-    let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
+    // At once: a unix socket's connect waits only while the daemon's backlog is full.
+    let stream = UnixStream::connect(socket).and_then(Stream::new).map_err(unreachable)?;
     let (sender, connection) =
         handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(std::io::Error::other(error)))?;
     // It ends when the sender is dropped or the daemon closes; either side's calls tell of errors.

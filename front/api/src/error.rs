@@ -1,5 +1,6 @@
 //! What can go wrong between a client and the daemon.
 
+use model::view::Reason;
 use std::{io, path::PathBuf};
 
 /// A call that got no answer, or a refusal.
@@ -20,6 +21,8 @@ pub enum ClientError {
         status: u16,
         /// One line: what failed, on which object, why, what to do.
         message: String,
+        /// The same for programs, where there is more to tell than the status does.
+        reason: Option<Reason>,
     },
     /// The connection ended before the answer did.
     #[error("the daemon at {} ended the connection: {reason}; see its log", socket.display())]
@@ -37,9 +40,6 @@ pub enum ClientError {
         /// The parser's reason.
         reason: String,
     },
-    /// The client's own runtime could not be made.
-    #[error("cannot start the client: {}", reason(.0))]
-    Runtime(io::Error),
 }
 
 impl ClientError {

@@ -3,7 +3,7 @@
 //! HTTP/1.1 with JSON bodies, version 1 below `/v1`. Requests and answers are the types of
 //! [`model::request`] and [`model::view`]; an answer with a status of 400 or more has an [`ErrorBody`].
 //!
-//! A [`call::Call`] says what is asked and what type answers it; [`Client`] sends it from asynchronous
+//! A [`call::Call`] says what is asked and what type answers it; `Client` (feature `async`) sends it from asynchronous
 //! code, [`Blocking`] from everywhere else:
 //!
 //! ```no_run
@@ -19,14 +19,23 @@
 
 mod blocking;
 pub mod call;
+#[cfg(feature = "async")]
 mod client;
 mod error;
+mod http;
+mod method;
 pub mod path;
+#[cfg(feature = "async")]
+mod stream;
 
 pub use blocking::Blocking;
+#[cfg(feature = "async")]
 pub use client::{Client, Lines};
 pub use error::ClientError;
+#[cfg(feature = "async")]
+pub use stream::Stream;
 
+use model::view::Reason;
 use serde::{Deserialize, Serialize};
 
 /// Where the daemon listens unless told otherwise.
@@ -40,4 +49,7 @@ pub const MAX_BODY: usize = 1 << 20;
 pub struct ErrorBody {
     /// One line: what failed, on which object, why, what to do.
     pub error: String,
+    /// Why, for programs, where there is more to tell than the status does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Reason>,
 }

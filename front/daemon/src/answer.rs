@@ -5,6 +5,7 @@ use axum::body::Body;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use engine::Kind as ErrorKind;
+use model::view::Reason;
 use serde::Serialize;
 
 /// A request that was not carried out.
@@ -12,11 +13,12 @@ use serde::Serialize;
 pub(crate) struct Failure {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
+    pub(crate) reason: Option<Reason>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
-        Self { status, message: message.into() }
+        Self { status, message: message.into(), reason: None }
     }
 
     /// The request itself is wrong.
@@ -43,13 +45,13 @@ impl From<engine::Error> for Failure {
         if status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(%error, "a request failed");
         }
-        Self::new(status, error.to_string())
+        Self { reason: error.reason(), ..Self::new(status, error.to_string()) }
     }
 }
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        json(self.status, &ErrorBody { error: self.line() })
+        json(self.status, &ErrorBody { error: self.line(), reason: self.reason })
     }
 }
 

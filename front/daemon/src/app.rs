@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use engine::Engine;
 use model::NetworkSpec;
-use model::request::{ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
+use model::request::{CheckRequest, CollectRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
 use model::view::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,6 +53,8 @@ pub(crate) fn routes(app: App) -> Router {
         .route(path::NETWORK, get(network).delete(remove_network))
         .route(path::CONNECT, post(connect))
         .route(path::DISCONNECT, post(disconnect))
+        .route(path::CHECK_NETWORK, post(check_network))
+        .route(path::COLLECT, post(collect))
         .route(path::PEERS, get(peers))
         .route(path::HOSTS, get(hosts))
         .route(path::HOST, delete(remove_host))
@@ -197,6 +199,16 @@ async fn disconnect(State(app): State<App>, path: Reference, body: Payload) -> A
     let (reference, request) = (reference(path)?, payload::<DisconnectRequest>(body)?);
     let call = move |engine: &Engine| Ok(engine.disconnect(&reference, &request.target)?);
     app.timed(StatusCode::OK, |m| &m.detach, call).await
+}
+
+async fn check_network(State(app): State<App>, path: Reference, body: Payload) -> Answer {
+    let (reference, request) = (reference(path)?, payload::<CheckRequest>(body)?);
+    app.call(move |engine| Ok(engine.check_network(&reference, &request)?)).await
+}
+
+async fn collect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
+    let (reference, request) = (reference(path)?, payload::<CollectRequest>(body)?);
+    app.call(move |engine| Ok(engine.collect_endpoints(&reference, &request)?)).await
 }
 
 async fn peers(State(app): State<App>, path: Reference) -> Answer {

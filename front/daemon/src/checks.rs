@@ -14,9 +14,6 @@ use underlay::{Outcome, Peer};
 const PATIENCE: Duration = Duration::from_secs(3);
 const TRIES: usize = 2;
 
-/// VXLAN's UDP port, unless `-o vxlan_port` says otherwise (RFC 7348).
-const VXLAN_PORT: u16 = 4789;
-
 /// What an underlay is taken for whose MTU is not known, in bytes.
 const USUAL_MTU: u32 = 1500;
 
@@ -31,16 +28,18 @@ pub(crate) fn peers(engine: &Engine, membership: Option<&Membership>) -> Result<
              etcd://HOST:PORT or consul://HOST:PORT",
         ));
     };
+    let ports = &engine.vxlan_ports();
     let others: Vec<&HostView> = hosts.iter().filter(|host| !host.this).collect();
     let checks = thread::scope(|scope| {
-        let test = |host| scope.spawn(move || one(membership, vtep, mtu.unwrap_or(USUAL_MTU), host));
+        let test = |host| scope.spawn(move || one(membership, vtep, mtu.unwrap_or(USUAL_MTU), ports, host));
         let running: Vec<_> = others.iter().map(|host| test(*host)).collect();
         running.into_iter().map(|thread| thread.join().unwrap_or_default()).collect::<Vec<_>>()
     });
     Ok(checks.into_iter().flatten().collect())
 }
 
-fn one(membership: &Membership, here: IpAddr, mtu: u32, host: &HostView) -> Vec<PeerCheck> {
+/// All of it for the first port of overlays, and whether packets arrive at the others.
+fn one(membership: &Membership, here: IpAddr, mtu: u32, ports: &[u16], host: &HostView) -> Vec<PeerCheck> {
     let view = |outcome: Outcome| {
         let (ok, detail) = match outcome.result {
             Ok(detail) => (true, detail),
@@ -58,10 +57,17 @@ fn one(membership: &Membership, here: IpAddr, mtu: u32, host: &HostView) -> Vec<
         return vec![PeerCheck { host: host.name.clone(), check: "vxlan".into(), ok: false, detail }];
     }
     let mtu = host.underlay_mtu.unwrap_or(USUAL_MTU).min(mtu);
-    let peer = Peer { vtep, gossip, mtu, port: VXLAN_PORT };
+    let Some((port, more)) = ports.split_first() else { return Vec::new() };
+    let peer = Peer { vtep, gossip, mtu, port: *port };
     let ask = |payload: &[u8]| {
         let once = |_| membership.ask(&host.name, underlay::QUERY, payload, PATIENCE);
         (0..TRIES).find_map(once)
     };
-    underlay::examine(here, &peer, ask).into_iter().map(view).collect()
+    let mut outcomes = underlay::examine(here, &peer, ask);
+    // Whoever doesn't answer at all has said so already.
+    if outcomes.iter().any(|outcome| outcome.check == "gossip-udp" && outcome.result.is_ok()) {
+        let others = more.iter().map(|port| Peer { port: *port, ..peer.clone() });
+        outcomes.extend(others.map(|peer| underlay::examine_port(here, &peer, ask)));
+    }
+    outcomes.into_iter().map(view).collect()
 }

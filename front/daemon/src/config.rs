@@ -55,6 +55,8 @@ pub struct Config {
     pub keyring: Option<PathBuf>,
     /// Where metrics are served over TCP.
     pub metrics: Option<Setting<SocketAddr>>,
+    /// Where the sockets of Docker's plugins are made; none: it is no plugin, unless their sockets are passed.
+    pub docker_plugins: Option<PathBuf>,
 }
 
 /// A value, and where it was written.
@@ -162,6 +164,7 @@ impl Config {
             join: join.map(|s| s.value).unwrap_or_default(),
             keyring: keyring.map(|s| s.value),
             metrics,
+            docker_plugins: layers.value(|l| &l.docker_plugins),
         })
     }
 

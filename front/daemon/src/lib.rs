@@ -6,6 +6,7 @@
 //! - `body`: bytes to requests, with errors that name the field.
 //! - `answer`: the engine's answers and errors to HTTP.
 //! - `app`: the routes. `events`: the one route that streams.
+//! - `docker`: Docker's plugins, on sockets of their own.
 //! - `checks`: tests of the underlay to other hosts. `export`: what hosts share. `metrics`: for Prometheus.
 //! - `serve`: connections, a thread each.
 //! - `service`: start, readiness, signals, stop.
@@ -17,6 +18,7 @@ mod app;
 mod body;
 mod checks;
 pub mod config;
+mod docker;
 mod error;
 mod events;
 mod export;

@@ -1,10 +1,11 @@
 //! The API's socket: made here, or inherited from the service manager.
 
-use crate::Error;
 use crate::config::{Setting, setting};
+use crate::{Error, docker};
+use ::docker::Plugin;
 use rustix::process::{PidfdFlags, PidfdGetfdFlags};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -36,9 +37,35 @@ impl SocketFile {
     }
 }
 
-/// The socket passed by the service manager (LISTEN_FDS, sd_listen_fds(3)), if one was.
-pub(crate) fn inherited() -> Result<Option<Socket>, Error> {
-    Ok(passed()?.map(|listener| Socket { listener, own: None }))
+/// What the service manager passed.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited {
+    /// The API's socket.
+    pub(crate) api: Option<Socket>,
+    /// Those of Docker's plugins.
+    pub(crate) docker: docker::Sockets,
+}
+
+/// The sockets passed by the service manager (LISTEN_FDS, sd_listen_fds(3)). Those of Docker's plugins are told by
+/// their names; one may have any other.
+pub(crate) fn inherited() -> Result<Inherited, Error> {
+    let wrong = |reason: String| Error::Activation { reason };
+    let passed = sd_notify::listen_fds_with_names().map_err(|error| wrong(error.to_string()))?;
+    let mut inherited = Inherited::default();
+    for (raw, name) in passed {
+        let listener = adopt(raw)?;
+        let again = match Plugin::ALL.into_iter().find(|p| p.descriptor() == name) {
+            Some(plugin) => inherited.docker.insert(plugin, listener).is_some(),
+            None => inherited.api.replace(Socket { listener, own: None }).is_some(),
+        };
+        if again {
+            return Err(wrong(format!(
+                "socket {name:?} is one too many: one for the API is expected, and one each with FileDescriptorName= {}",
+                Plugin::ALL.map(Plugin::descriptor).join(", ")
+            )));
+        }
+    }
+    Ok(inherited)
 }
 
 /// Fails if a daemon answers at `path`.
@@ -83,14 +110,8 @@ pub(crate) fn bind(path: &Path) -> Result<Socket, Error> {
     Ok(Socket { listener, own: Some(SocketFile { path: path.into(), device: file.dev(), inode: file.ino() }) })
 }
 
-fn passed() -> Result<Option<UnixListener>, Error> {
+fn adopt(raw: RawFd) -> Result<UnixListener, Error> {
     let wrong = |reason: String| Error::Activation { reason };
-    let mut passed = sd_notify::listen_fds().map_err(|error| wrong(error.to_string()))?;
-    let (count, first) = (passed.len(), passed.next());
-    let Some(raw) = first else { return Ok(None) };
-    if count > 1 {
-        return Err(wrong(format!("{count} sockets were passed, one is expected")));
-    }
     // A copy of our own descriptor by number: pidfd_getfd(2) checks that it is open, where taking the
     // number itself as owned would have to be believed.
     let duplicate = || -> rustix::io::Result<OwnedFd> {
@@ -103,7 +124,7 @@ fn passed() -> Result<Option<UnixListener>, Error> {
     if !unix || !listens {
         return Err(wrong(format!("descriptor {raw} is no listening unix socket; use ListenStream=/path")));
     }
-    Ok(Some(UnixListener::from(fd)))
+    Ok(UnixListener::from(fd))
 }
 
 #[cfg(test)]

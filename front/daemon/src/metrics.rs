@@ -7,13 +7,11 @@ mod timed;
 pub(crate) use text::Histogram;
 pub(crate) use timed::{Measures, Timed};
 
-use crate::Error;
 use crate::gossip::Membership;
 use engine::Engine;
-use model::view::{Event, HostState, StoreState};
-use std::collections::BTreeMap;
+use model::view::{HostState, StoreState};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use text::Text;
 
 /// What is measured at the API's edge and heard from the engine.
@@ -27,30 +25,16 @@ pub(crate) struct Metrics {
     pub(crate) failed: AtomicU64,
     /// The store's commits.
     pub(crate) store: Arc<Measures>,
-    events: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 impl Metrics {
-    /// Counts the engine's events until it stops.
-    pub(crate) fn listen(self: &Arc<Self>, engine: &Engine) -> Result<(), Error> {
-        let (metrics, events) = (Arc::clone(self), engine.subscribe());
-        let work = move || events.into_iter().for_each(|event| metrics.count(event));
-        let started = std::thread::Builder::new().name("metrics".into()).spawn(work);
-        started.map(drop).map_err(|source| Error::Server { operation: "start a thread", source })
-    }
-
-    fn count(&self, event: Event) {
-        let mut events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        *events.entry((event.object, event.action)).or_default() += 1;
-    }
-
     /// All of it.
     pub(crate) fn write(&self, engine: &Engine, membership: Option<&Membership>) -> String {
         let mut text = Text::default();
         text.family("trunkline_build_info", "gauge", "The program; always 1.");
         text.sample("trunkline_build_info", &[("version", env!("CARGO_PKG_VERSION"))], 1);
         self.state(engine, &mut text);
-        self.calls(&mut text);
+        self.calls(engine, &mut text);
         self.stored(engine, &mut text);
         if let Some(membership) = membership {
             gossip(membership, &mut text);
@@ -86,14 +70,13 @@ impl Metrics {
         text.counter("trunkline_misses_unanswered_total", unanswered, counters.misses_unanswered);
     }
 
-    fn calls(&self, text: &mut Text) {
+    fn calls(&self, engine: &Engine, text: &mut Text) {
         text.histogram("trunkline_attach_seconds", "Calls that attached.", &self.attach);
         text.histogram("trunkline_detach_seconds", "Calls that detached.", &self.detach);
         let failed = self.failed.load(Ordering::Relaxed);
         text.counter("trunkline_attach_failures_total", "Calls that attach or detach, and failed.", failed);
         text.family("trunkline_events_total", "counter", "What happened, as `trunkline events` tells it.");
-        let events = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        for ((object, action), count) in events.iter() {
+        for ((object, action), count) in engine.event_counts() {
             text.sample("trunkline_events_total", &[("object", object), ("action", action)], count);
         }
     }

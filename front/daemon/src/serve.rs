@@ -64,7 +64,7 @@ fn start(
 fn converse(stream: UnixStream, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
     runtime.block_on(async {
-        let stream = tokio::net::UnixStream::from_std(stream)?;
+        let stream = api::Stream::new(stream)?;
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::pin!(connection);
         let ended = tokio::select! {

@@ -3,9 +3,9 @@
 use crate::app::{self, App};
 use crate::config::Config;
 use crate::gossip;
-use crate::listen::{self, Socket};
+use crate::listen::{self, Socket, SocketFile};
 use crate::metrics::{Metrics, Timed};
-use crate::{Error, logs, vtep};
+use crate::{Error, docker, logs, vtep};
 use engine::{Engine, EngineConfig, HostConfig};
 use kernel::Rtnl;
 use rustix::process::{Resource, Rlimit};
@@ -19,6 +19,7 @@ use std::sync::Arc;
 use store::{Redb, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Runs until SIGTERM or SIGINT. On return the running calls have ended and the socket is gone;
 /// networks, endpoints and sandboxes stay as they are.
@@ -32,7 +33,7 @@ pub fn run(config: &Config) -> Result<(), Error> {
     // First the socket is tried, then the store's lock taken, and only then anything changed: a
     // second daemon must not reconcile beside the first.
     let inherited = listen::inherited()?;
-    if inherited.is_none() {
+    if inherited.api.is_none() {
         listen::refuse_live(&config.socket)?;
     }
     let gossip = vtep.filter(|_| config.is_shared());
@@ -41,12 +42,17 @@ pub fn run(config: &Config) -> Result<(), Error> {
     directory(&config.run_dir, 0o755)?;
     let local = Redb::open(&config.local)?;
     let gossip = gossip.map(|vtep| gossip::start(config, vtep)).transpose()?;
-    let Socket { listener, own } = inherited.map_or_else(|| listen::bind(&config.socket), Ok)?;
-    let world = World { kernel: Arc::new(kernel), local: Arc::new(local), shared, vtep, gossip, metrics };
+    let Socket { listener, own } = inherited.api.map_or_else(|| listen::bind(&config.socket), Ok)?;
+    let (docker, plugins) = match &config.docker_plugins {
+        Some(plugins) => {
+            directory(plugins, 0o755)?;
+            docker::sockets(plugins, inherited.docker)?
+        }
+        None => (inherited.docker, Vec::new()),
+    };
+    let world = World { kernel: Arc::new(kernel), local: Arc::new(local), shared, vtep, gossip, metrics, docker };
     let outcome = serve(config, world, listener);
-    if let Some(file) = own {
-        file.remove();
-    }
+    own.into_iter().chain(plugins).for_each(SocketFile::remove);
     outcome
 }
 
@@ -58,6 +64,7 @@ struct World {
     vtep: Option<IpAddr>,
     gossip: Option<gossip::Starting>,
     metrics: Option<TcpListener>,
+    docker: docker::Sockets,
 }
 
 fn serve(config: &Config, world: World, listener: UnixListener) -> Result<(), Error> {
@@ -89,12 +96,12 @@ fn serve(config: &Config, world: World, listener: UnixListener) -> Result<(), Er
         None => timed(world.local),
     };
     let engine = Engine::open(settings, world.kernel, local)?;
-    metrics.listen(&engine)?;
     let membership = world.gossip.as_ref().map(|g| Arc::clone(&g.membership));
     let gossip = world.gossip.map(|gossip| gossip.attach(&engine, config)).transpose()?;
     let (stop, stopping) = watch::channel(false);
     let app = App { engine: Arc::clone(&engine), membership, metrics, stopping };
-    let outcome = runtime.block_on(accept(app, stop, listener, world.metrics, signals, config));
+    let listeners = Listeners { api: listener, docker: world.docker, metrics: world.metrics };
+    let outcome = runtime.block_on(accept(app, stop, listeners, signals, config));
     if let Some(gossip) = gossip {
         gossip.stop();
     }
@@ -103,19 +110,33 @@ fn serve(config: &Config, world: World, listener: UnixListener) -> Result<(), Er
     outcome
 }
 
+/// Where requests come in.
+struct Listeners {
+    api: UnixListener,
+    docker: docker::Sockets,
+    metrics: Option<TcpListener>,
+}
+
+fn asynchronous(listener: UnixListener) -> Result<tokio::net::UnixListener, Error> {
+    let made = listener.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(listener));
+    made.map_err(|source| Error::Server { operation: "listen", source })
+}
+
 async fn accept(
     app: App,
     stop: watch::Sender<bool>,
-    listener: UnixListener,
-    metrics: Option<TcpListener>,
+    listeners: Listeners,
     mut signals: Signals,
     config: &Config,
 ) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
-    listener.set_nonblocking(true).map_err(server("listen"))?;
-    let listener = tokio::net::UnixListener::from_std(listener).map_err(server("listen"))?;
+    let listener = asynchronous(listeners.api)?;
     let stopping = app.stopping.clone();
-    if let Some(metrics) = metrics {
+    let mut plugins = JoinSet::new();
+    for (plugin, listener) in listeners.docker {
+        plugins.spawn(crate::serve(asynchronous(listener)?, docker::router(app.clone(), plugin), stopping.clone()));
+    }
+    if let Some(metrics) = listeners.metrics {
         publish(metrics, app.clone()).map_err(server("serve metrics"))?;
     }
     tracing::info!(
@@ -133,7 +154,7 @@ async fn accept(
         notify(NotifyState::Stopping);
         stop.send_replace(true);
     };
-    tokio::join!(stopped, crate::serve(listener, app::routes(app), stopping));
+    tokio::join!(stopped, crate::serve(listener, app::routes(app), stopping), plugins.join_all());
     Ok(())
 }
 

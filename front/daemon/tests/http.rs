@@ -123,7 +123,8 @@ fn errors_have_a_status_and_a_line() {
     assert!(status == 404 && line.contains("no/such?one"), "{status} {line}");
     let (status, line) = refused(client.send(&call::create_network(&spec("-bad-"))).unwrap_err());
     assert!(status == 400 && line.contains("-bad-"), "{status} {line}");
-    let request = ConnectRequest { target: Target::Path("/nonexistent".into()), endpoint: EndpointSpec::default() };
+    let request =
+        ConnectRequest { target: Target::Path("/nonexistent".into()), endpoint: EndpointSpec::default(), define: None };
     let (status, line) = refused(client.send(&call::connect("mcv", &request)).unwrap_err());
     assert!(status < 500 && line.contains("/nonexistent"), "{status} {line}");
     // The connection is as good as before.

@@ -28,6 +28,9 @@ pub struct Flags {
     /// Serve metrics for Prometheus on this TCP address, too [env: TRUNKLINE_METRICS]
     #[arg(long, value_name = "IP:PORT")]
     pub metrics: Option<String>,
+    /// Be Docker's plugins trunkline-macvlan, -ipvlan, -overlay and trunkline, with their sockets in this directory, which is /run/docker/plugins for Docker to find them [env: TRUNKLINE_DOCKER_PLUGINS]
+    #[arg(long, value_name = "DIR")]
+    pub docker_plugins: Option<PathBuf>,
     /// The directory of what outlives a reboot [env: TRUNKLINE_STATE_DIR] [default: /var/lib/trunkline]
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
@@ -103,6 +106,7 @@ pub(super) struct Layer {
     pub(super) keyring: Option<PathBuf>,
     pub(super) host_name: Option<String>,
     pub(super) metrics: Option<String>,
+    pub(super) docker_plugins: Option<PathBuf>,
     pub(super) state_dir: Option<PathBuf>,
     pub(super) run_dir: Option<PathBuf>,
     pub(super) socket: Option<PathBuf>,
@@ -146,6 +150,7 @@ pub(super) fn from_flags(flags: &Flags, socket: Option<&Path>) -> Layer {
         keyring: flags.keyring.clone(),
         host_name: flags.host_name.clone(),
         metrics: flags.metrics.clone(),
+        docker_plugins: flags.docker_plugins.clone(),
         state_dir: flags.state_dir.clone(),
         run_dir: flags.run_dir.clone(),
         socket: socket.map(Path::to_path_buf),
@@ -174,6 +179,7 @@ pub(super) fn from_environment(get: &impl Fn(&str) -> Option<String>) -> Layer {
         keyring: path("KEYRING"),
         host_name: get("HOST_NAME"),
         metrics: get("METRICS"),
+        docker_plugins: path("DOCKER_PLUGINS"),
         state_dir: path("STATE_DIR"),
         run_dir: path("RUN_DIR"),
         socket: path("SOCKET"),
