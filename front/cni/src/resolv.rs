@@ -1,0 +1,51 @@
+//! Name servers: the configuration's `dns`, the runtime's, or those of a file (resolv.conf(5)).
+
+use crate::config::Config;
+use crate::result::Dns;
+
+/// What a result says of name servers: the runtime's word, the configuration's, the text of `ipam.resolvConf`.
+pub fn dns(config: &Config, resolv_conf: Option<&str>) -> Dns {
+    let runtime = config.runtime_config.as_ref().and_then(|r| r.dns.clone()).map(|dns| Dns {
+        nameservers: dns.servers.unwrap_or_default(),
+        search: dns.searches.unwrap_or_default(),
+        options: dns.options.unwrap_or_default(),
+        domain: None,
+    });
+    let given = [runtime, config.dns.clone()].into_iter().flatten().find(|dns| *dns != Dns::default());
+    given.or_else(|| resolv_conf.map(read)).unwrap_or_default()
+}
+
+/// Reads a resolv.conf. Of several `domain` and `search` lines the last counts.
+fn read(text: &str) -> Dns {
+    let mut dns = Dns::default();
+    for line in text.lines().filter(|line| !line.starts_with(['#', ';'])) {
+        let mut words = line.split_ascii_whitespace();
+        let (key, mut values) = (words.next(), words.map(str::to_owned));
+        match key {
+            Some("nameserver") => dns.nameservers.extend(values.next()),
+            Some("domain") => dns.domain = values.next(),
+            Some("search") => dns.search = values.collect(),
+            Some("options") => dns.options.extend(values),
+            _ => {}
+        }
+    }
+    dns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_first() {
+        let file = "# x\nnameserver 10.0.0.53\nsearch a b\nsearch c\noptions ndots:2 rotate\ndomain d\n";
+        let config = |keys: &str| Config::read(format!(r#"{{"name": "n"{keys}}}"#).as_bytes()).unwrap();
+        let read = dns(&config(""), Some(file));
+        assert_eq!((read.nameservers, read.domain), (vec!["10.0.0.53".to_owned()], Some("d".to_owned())));
+        assert_eq!((read.search, read.options), (vec!["c".into()], vec!["ndots:2".into(), "rotate".to_owned()]));
+        let own = r#", "dns": {"nameservers": ["10.0.0.1"]}"#;
+        assert_eq!(dns(&config(own), Some(file)).nameservers, ["10.0.0.1"]);
+        let both = format!(r#"{own}, "runtimeConfig": {{"dns": {{"servers": ["10.0.0.2"]}}}}"#);
+        assert_eq!(dns(&config(&both), None).nameservers, ["10.0.0.2"]);
+    }
+}
