@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use model::Timestamp;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The wall clock.
 pub(crate) fn now() -> Timestamp {
@@ -29,19 +29,15 @@ pub(crate) fn span(then: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// Reads a point in time: seconds since 1970 (with a fraction if need be), RFC 3339 in UTC
-/// (`2026-11-22T01:23:45Z`), or an age (`90s`, `10m`, `1h30m`).
+/// Reads a point in time: seconds since 1970 (with a fraction if need be), RFC 3339 (`2026-11-22T01:23:45Z`; without an
+/// offset it is UTC, without a time midnight), or an age (`90s`, `10m`, `1h30m`, `2d`).
 pub(crate) fn parse(text: &str, now: Timestamp) -> Result<Timestamp, Error> {
-    let found = unix(text).or_else(|| age(text).map(|age| before(now, age))).or_else(|| rfc3339(text));
+    let found = unix(text).or_else(|| before(text, now)).or_else(|| rfc3339(text));
     found.ok_or_else(|| Error::Value {
         what: "time",
         text: text.into(),
         expected: "seconds since 1970, a time such as 2026-11-22T01:23:45Z, or an age such as 10m expected".into(),
     })
-}
-
-fn before(now: Timestamp, age: Duration) -> Timestamp {
-    Timestamp(now.0.saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)))
 }
 
 fn unix(text: &str) -> Option<Timestamp> {
@@ -54,53 +50,19 @@ fn unix(text: &str) -> Option<Timestamp> {
     Some(Timestamp(seconds.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(millis)?))
 }
 
-fn age(text: &str) -> Option<Duration> {
-    let mut rest = text;
-    let mut seconds = 0u64;
-    while !rest.is_empty() {
-        let unit = rest.find(|c: char| !c.is_ascii_digit())?;
-        let count: u64 = rest[..unit].parse().ok()?;
-        let factor = match rest[unit..].chars().next()? {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            'd' => 86_400,
-            _ => return None,
-        };
-        seconds = seconds.checked_add(count.checked_mul(factor)?)?;
-        rest = &rest[unit + 1..];
-    }
-    (!text.is_empty()).then(|| Duration::from_secs(seconds))
+/// The time that is as long ago as `text` says.
+fn before(text: &str, now: Timestamp) -> Option<Timestamp> {
+    let age = text.parse::<jiff::Span>().ok().filter(|age| !age.is_negative())?;
+    let millis = age.total((jiff::Unit::Millisecond, jiff::SpanRelativeTo::days_are_24_hours())).ok()?;
+    // The kernel's clock does not know the times before 1970 either.
+    Some(Timestamp(now.0.saturating_sub(millis as u64)))
 }
 
 fn rfc3339(text: &str) -> Option<Timestamp> {
-    let text = text.strip_suffix('Z').unwrap_or(text);
-    let (date, time) = text.split_once('T').unwrap_or((text, "0:0:0"));
-    let (time, fraction) = time.split_once('.').unwrap_or((time, ""));
-    let numbers = |t: &str, by: char| t.split(by).map(|n| n.parse().ok()).collect::<Option<Vec<u64>>>();
-    let [year, month, day] = numbers(date, '-')?.try_into().ok()?;
-    let [hour, minute, second] = numbers(time, ':')?.try_into().ok()?;
-    if !(1970..=9999).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let midnight = days(year, month, day) * 86_400;
-    // 31 February would be a day in March.
-    if !Timestamp(midnight * 1000).to_string().starts_with(&format!("{year:04}-{month:02}-{day:02}")) {
-        return None;
-    }
-    let seconds = midnight + hour * 3600 + minute * 60 + second;
-    unix(&format!("{seconds}.{fraction}"))
-}
-
-/// Days since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", `days_from_civil`).
-fn days(year: u64, month: u64, day: u64) -> u64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, year_of_era) = (year / 400, year % 400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+    let utc = |civil: jiff::civil::DateTime| civil.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|z| z.timestamp());
+    let instant = text.parse::<jiff::Timestamp>().ok();
+    let found = instant.or_else(|| text.parse::<jiff::civil::DateTime>().ok().and_then(utc))?;
+    u64::try_from(found.as_millisecond()).ok().map(Timestamp)
 }
 
 #[cfg(test)]
@@ -136,6 +98,8 @@ mod tests {
         assert_eq!(parse("1795310625"), Some(1_795_310_625_000));
         assert_eq!(parse("1795310625.12"), Some(1_795_310_625_120));
         assert_eq!(parse("1h30m"), Some(1_795_310_625_000 - 5_400_000));
+        assert_eq!(parse("2d"), Some(1_795_310_625_000 - 2 * 86_400_000));
+        assert_eq!(parse("2026-11-22T02:23:45+01:00"), Some(1_795_310_625_000));
         for wrong in [
             "",
             "yesterday",

@@ -3,8 +3,8 @@
 use crate::error::Error;
 use crate::session::Session;
 use crate::{
-    check, daemon, demo, document, endpoint, events, exec, gc, host, logs, network, parent, peers, ps, rm, run, status,
-    stop, store,
+    check, daemon, demo, document, endpoint, events, exec, gc, host, install, logs, network, parent, peers, ps, rm,
+    run, status, stop, store,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the daemon
-    Daemon(daemon::Args),
+    Daemon(Box<daemon::Args>),
     /// Manage networks
     #[command(subcommand, arg_required_else_help = true)]
     Network(network::Command),
@@ -71,6 +71,8 @@ enum Command {
     /// Show what this can do, in a network of its own
     #[command(subcommand, arg_required_else_help = true)]
     Demo(demo::Command),
+    /// Let container engines find Trunkline
+    Install(install::Args),
     /// Print the completions of a shell
     Completions(document::CompletionArgs),
     /// Write the man pages into a directory
@@ -101,6 +103,7 @@ pub(crate) fn dispatch(cli: Cli) -> Result<u8, Error> {
         Command::Check(args) => check::run(&args, &session),
         Command::Gc(args) => gc::run(&args, &session),
         Command::Demo(command) => demo::run(&command),
+        Command::Install(args) => install::run(&args),
         Command::Completions(args) => document::completions(&args),
         Command::Man(args) => document::man(&args),
     }

@@ -120,6 +120,20 @@ pub(crate) enum Error {
         /// The store's reason.
         reason: String,
     },
+    /// `install` found something else where a file of its own belongs.
+    #[error("{} is not Trunkline's: move it away first", path.display())]
+    InTheWay {
+        /// The path.
+        path: PathBuf,
+    },
+    /// `install` without the program that it is to make known.
+    #[error("there is no {name} in {directories}: say where it is with --lib DIR")]
+    NoPlugin {
+        /// The program.
+        name: &'static str,
+        /// Where it was looked for.
+        directories: String,
+    },
     /// `check` found something.
     #[error("check found {0} problem{plural}; `trunkline gc` removes what is left over", plural = if *.0 == 1 { "" } else { "s" })]
     Problems(usize),

@@ -17,6 +17,7 @@ mod exec;
 mod filter;
 mod gc;
 mod host;
+mod install;
 mod listing;
 mod logs;
 mod network;

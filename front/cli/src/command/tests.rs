@@ -32,6 +32,7 @@ fn the_documents_lines() {
         "trunkline --socket /tmp/s status --format json",
         "trunkline status --socket /tmp/s",
         "trunkline gc --dry-run",
+        "trunkline install --cni --docker --podman --root /tmp/image --uninstall",
         "trunkline events --since 10m --filter object=network",
         "trunkline daemon --store redb:/tmp/x --state-dir /tmp/a --run-dir /tmp/b --socket /tmp/s --log-format json",
     ] {
@@ -57,6 +58,7 @@ fn usage_errors_exit_with_2() {
         "trunkline run --net",
         "trunkline run --net a",
         "trunkline network rm",
+        "trunkline install",
         "trunkline ps --format xml",
         "trunkline nonsense",
     ] {

@@ -54,13 +54,13 @@ pub(crate) fn given(text: Option<&String>) -> Option<String> {
 pub(crate) fn connect(args: &ConnectArgs, session: &Session) -> Result<u8, Error> {
     let endpoint = EndpointSpec {
         network: args.network.clone(),
-        name: String::new(),
         ip: given(args.ip.as_ref()),
         ip6: given(args.ip6.as_ref()),
         mac_address: given(args.mac_address.as_ref()),
         ifname: given(args.ifname.as_ref()),
+        ..EndpointSpec::default()
     };
-    let request = ConnectRequest { target: target(&args.target), endpoint };
+    let request = ConnectRequest { target: target(&args.target), endpoint, define: None };
     session.daemon()?.send(&call::connect(&args.network, &request))?;
     Ok(0)
 }

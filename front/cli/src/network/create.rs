@@ -19,8 +19,8 @@ pub(crate) struct Args {
     /// The gateway of a subnet
     #[arg(long, value_name = "IP", value_delimiter = ',')]
     gateway: Vec<String>,
-    /// The part of a subnet that dynamic addresses come from
-    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    /// The part of a subnet that dynamic addresses come from: a prefix, or first-last
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
     ip_range: Vec<String>,
     /// An address that somebody else has
     #[arg(long, value_name = "NAME=IP")]

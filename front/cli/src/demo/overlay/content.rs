@@ -2,7 +2,7 @@
 
 use super::super::player::{Player, say};
 use super::stage::{Hosts, Stage};
-use lab::Error;
+use lab::{Error, StoreServer};
 
 /// The document's script, for etcd: name, address, MAC and locator of every endpoint.
 const ENDPOINTS: &str = r#"jq -r '"Endpoint Name: \(.name)\nIP address: \(.ep_iface.addr)\nMAC address: \(.ep_iface.mac)\nLocator: \(.locator)\n"'"#;

@@ -1,7 +1,7 @@
 //! The hosts of the demonstration, and what runs on them.
 
 use super::super::player::{Player, say};
-use lab::{Error, EtcdOptions, EtcdServer, Host, Port, Site, Switch, TestDaemon};
+use lab::{Error, EtcdOptions, EtcdServer, Host, Port, Site, StoreServer, Switch, TestDaemon};
 use std::path::Path;
 
 const MAP: &str = "
@@ -54,7 +54,7 @@ impl<'h> Stage<'h> {
     pub(super) fn begin(hosts: &'h Hosts, program: &Path) -> Result<Self, Error> {
         let site = Site::on(&hosts.store, [192, 168, 56, 5].into());
         let etcd = EtcdServer::start_with(site, EtcdOptions::default())?;
-        let store = format!("etcd://{}", etcd.address());
+        let store = etcd.url();
         let daemon = |host: &'h Host| {
             let name = host.name();
             let arguments = ["--store", &store, "--advertise", "eth0", "--host-name", name];
