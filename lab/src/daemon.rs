@@ -40,6 +40,8 @@ pub struct TestDaemon<'h> {
     leftovers: Leftovers,
     /// What `trunkline daemon` is given besides.
     arguments: Vec<String>,
+    /// Its state directory.
+    state: PathBuf,
 }
 
 impl<'h> TestDaemon<'h> {
@@ -58,15 +60,31 @@ impl<'h> TestDaemon<'h> {
         Self::start_program_with::<&str>(host, program, &[])
     }
 
+    /// Starts the binary that `TRUNKLINE_BIN` names, with a state directory that outlives it, and waits until it is ready.
+    pub fn start_on(host: &'h Host, state: &Path) -> Result<Self, Error> {
+        Self::start_state::<&str>(host, &program()?, &[], Some(state))
+    }
+
     /// Starts this binary, with these arguments besides, and waits until it is ready.
     pub fn start_program_with<A: AsRef<str>>(host: &'h Host, program: &Path, arguments: &[A]) -> Result<Self, Error> {
+        Self::start_state(host, program, arguments, None)
+    }
+
+    fn start_state<A: AsRef<str>>(
+        host: &'h Host,
+        program: &Path,
+        arguments: &[A],
+        state: Option<&Path>,
+    ) -> Result<Self, Error> {
         let directory = TempDir::with_prefix("trunkline-lab-").map_err(Error::io("make a temporary directory"))?;
         let bin = directory.path().join("bin");
         fs::create_dir(&bin).map_err(Error::io("make a temporary directory"))?;
         symlink(program, bin.join("trunkline")).map_err(Error::io("link to the binary"))?;
         let leftovers = Leftovers::watch(&format!("{SOCKET}={}", socket(&directory).display()), directory.path())?;
         let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
-        let mut daemon = Self { host, program: program.to_owned(), directory, child: None, leftovers, arguments };
+        let state = state.map_or_else(|| directory.path().join("state"), Path::to_owned);
+        let program = program.to_owned();
+        let mut daemon = Self { host, program, directory, child: None, leftovers, arguments, state };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -171,7 +189,7 @@ impl<'h> TestDaemon<'h> {
 
     /// Its state directory.
     pub fn state_dir(&self) -> PathBuf {
-        self.directory.path().join("state")
+        self.state.clone()
     }
 
     /// Its run directory.
@@ -230,7 +248,7 @@ fn pid(child: &Child) -> Pid {
 }
 
 /// Waits for READY=1, or for the process's end: then false.
-fn wait_until_ready(ready: &UnixDatagram, process: Pid) -> Result<bool, Error> {
+pub(crate) fn wait_until_ready(ready: &UnixDatagram, process: Pid) -> Result<bool, Error> {
     let process = pidfd_open(process, PidfdFlags::empty()).map_err(Error::io("watch the daemon"))?;
     let mut message = [0; 4096];
     loop {

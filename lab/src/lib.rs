@@ -1,5 +1,5 @@
 //! Test networks for integration tests, the demonstration and benchmarks: hosts, switches with
-//! VLANs, trunks, captures, the real daemon in one of the hosts, and real etcd and Consul servers.
+//! VLANs, trunks, captures, the real daemon in one of the hosts, real etcd and Consul servers, and Docker Engine.
 //!
 //! Everything lives in network namespaces without names, made over rtnetlink. A namespace is held by
 //! a descriptor of this process and nothing else: when the values are dropped, or the process dies,
@@ -25,14 +25,17 @@
 mod capture;
 mod command;
 mod daemon;
+mod dockerd;
 mod error;
 mod host;
 mod leftovers;
 mod links;
+mod machine;
 mod mounts;
 mod namespace;
 mod netlink;
 mod ping;
+mod podman;
 mod privilege;
 mod server;
 mod service;
@@ -41,13 +44,17 @@ mod switch;
 pub use capture::Capture;
 pub use command::Output;
 pub use daemon::{TestDaemon, program};
+pub use dockerd::Dockerd;
 pub use error::Error;
 pub use host::Host;
+pub use machine::Machine;
 pub use namespace::Sandbox;
 pub use ping::Ping;
+pub use podman::Podman;
 pub use privilege::become_root_in_user_namespace;
 pub use server::{
-    Certificate, ConsulCluster, ConsulOptions, ConsulServer, EtcdCluster, EtcdOptions, EtcdServer, Site, TestCa,
+    Certificate, ConsulCluster, ConsulOptions, ConsulServer, EtcdCluster, EtcdOptions, EtcdServer, Server, Site,
+    StoreCluster, StoreServer, TestCa,
 };
 pub use service::Listener;
 pub use switch::{Port, Switch, SwitchPort};

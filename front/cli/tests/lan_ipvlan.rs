@@ -4,9 +4,9 @@
 
 mod site;
 
-use lab::{Host, Port, Switch};
+use lab::Host;
 use packet::Payload;
-use site::{Site, cases, default_routes, host_with_dummy, ip, no_ping, no_way_out, ping, ping_both, settled};
+use site::{Site, cases, default_routes, host_with_dummy, ip, lan, no_ping, no_way_out, ping, ping_both, settled};
 use std::net::Ipv4Addr;
 
 #[test]
@@ -229,15 +229,6 @@ fn test_point_to_point_l3s() {
 fn endpoint_with_custom_ifname() {
     let host = host_with_dummy("di-dummy0");
     cases::custom_ifname(&Site::start(&host), "-d ipvlan -o parent=di-dummy0");
-}
-
-/// A host with `eth0` on a switch, and another host there.
-fn lan() -> (Switch, Host, Host) {
-    let switch = Switch::plain().unwrap();
-    let (host, other) = (Host::new("host").unwrap(), Host::new("other").unwrap());
-    host.plug(&switch, "eth0", &Port::Plain).unwrap();
-    other.plug(&switch, "eth0", &Port::Plain).unwrap();
-    (switch, host, other)
 }
 
 /// l2: endpoints are on the LAN with their parent's MAC, which is all that they can have.

@@ -4,17 +4,8 @@
 
 mod site;
 
-use lab::{Host, Port, Switch};
-use site::{Site, cases, default_routes, host_with_dummy, ip, no_ping, ping, ping_both};
-
-/// A host with `eth0` on a switch, and another host there.
-fn lan() -> (Switch, Host, Host) {
-    let switch = Switch::plain().unwrap();
-    let (host, other) = (Host::new("host").unwrap(), Host::new("other").unwrap());
-    host.plug(&switch, "eth0", &Port::Plain).unwrap();
-    other.plug(&switch, "eth0", &Port::Plain).unwrap();
-    (switch, host, other)
-}
+use lab::Host;
+use site::{Site, cases, default_routes, host_with_dummy, ip, lan, no_ping, ping, ping_both};
 
 #[test]
 fn macvlan_persistence() {

@@ -60,6 +60,28 @@ fn auto_trunk() {
     assert_eq!(host.links().unwrap(), ["lo", "eth0"]);
 }
 
+/// A switch's ports have names of their own, and so have its sub-interfaces: one that is made, and one that is there.
+#[test]
+fn a_switch_s_ports() {
+    let switch = Switch::new().unwrap();
+    let host = Host::new("switch").unwrap();
+    host.plug(&switch, "swp1", &Port::trunk([10, 20])).unwrap();
+    let (ten, twenty) = (access(&switch, 10, "192.168.10.254/24"), access(&switch, 20, "192.168.20.254/24"));
+    host.add_vlan("swp1", "swp1.20", 20).unwrap();
+    let site = Site::start(&host);
+    site.create("-d macvlan -o parent=swp1.10 --subnet 192.168.10.0/24 ten");
+    site.create("-d ipvlan -o parent=swp1.20 -o mtu=1400 --subnet 192.168.20.0/24 twenty");
+    host.set_up("swp1.20").unwrap();
+    for (network, router, subnet) in [("ten", &ten, 10), ("twenty", &twenty, 20)] {
+        let sandbox = site.attach(network, "");
+        ping_both((&sandbox, &format!("192.168.{subnet}.1")), (router, &format!("192.168.{subnet}.254")));
+        site.check();
+        site.disconnect(network, &sandbox);
+    }
+    site.ok("network rm ten twenty");
+    assert_eq!(host.links().unwrap(), ["lo", "swp1", "swp1.20"]);
+}
+
 /// A trunk on a sub-interface that was made by hand, with a name of its own.
 #[test]
 fn manual_trunk() {

@@ -33,9 +33,12 @@ fn world(site: &Site) -> Vec<String> {
 
 fn list_files(directory: &Path, files: &mut Vec<String>) {
     for entry in fs::read_dir(directory).unwrap().flatten() {
-        match entry.file_type().unwrap().is_dir() {
-            true => list_files(&entry.path(), files),
-            false => files.push(entry.path().display().to_string()),
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            list_files(&entry.path(), files);
+        } else if !kind.is_file() || entry.metadata().unwrap().len() > 0 {
+            // An empty file is one for the next intent.
+            files.push(entry.path().display().to_string());
         }
     }
 }

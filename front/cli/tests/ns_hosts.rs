@@ -6,7 +6,7 @@
 mod cluster;
 
 use cluster::{Cluster, Underlay, nothing_lost, until};
-use lab::{ConsulOptions, ConsulServer, Host, Ping, TestDaemon};
+use lab::{ConsulOptions, ConsulServer, Host, Ping, StoreServer, TestDaemon};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -80,6 +80,23 @@ fn the_underlay_is_tested() {
     assert!(output.stderr.contains("2 of 5 checks between hosts failed"), "{output}");
     underlay.hosts[1].run("nft", ["delete table ip f"]).unwrap();
 
+    // The ports of the overlays that there are, each by itself.
+    for (name, port) in [("usual", 4789), ("moved", 4790)] {
+        cluster.ok(0, &format!("network create -d overlay -o vxlan_port={port} {name}"));
+    }
+    let both = cluster.ok(0, "check --peers");
+    for port in [4789, 4790] {
+        assert_eq!(both.matches(&format!("packets arrive at 192.168.56.12 UDP port {port}")).count(), 1, "{both}");
+    }
+    filter("udp dport 4790 drop");
+    let output = cluster.cli(0, "check --peers");
+    assert!(output.stdout.contains("UDP port 4790: open it"), "{output}");
+    assert!(output.stderr.contains("1 of 6 checks between hosts failed"), "{output}");
+    underlay.hosts[1].run("nft", ["delete table ip f"]).unwrap();
+    for name in ["usual", "moved"] {
+        cluster.ok(0, &format!("network rm {name}"));
+    }
+
     underlay.hosts[1].run("ip", ["link", "set", "eth0", "mtu", "1400"]).unwrap();
     let output = cluster.cli(0, "check --peers");
     assert!(output.stdout.contains("of 1400 do") && output.stdout.contains("-o mtu=1350"), "{output}");
@@ -90,7 +107,7 @@ fn metrics_on_the_socket_and_over_tcp() {
     let underlay = Underlay::new(2);
     let etcd = underlay.etcd(1);
     let cluster = Cluster::with_net(&underlay, &etcd);
-    let store = format!("etcd://{}", etcd.addresses());
+    let store = etcd.url();
     let host = Host::new("h9").unwrap();
     host.plug(&underlay.switch, "eth0", &lab::Port::Plain).unwrap();
     host.add_address("eth0", "192.168.56.99/24").unwrap();
@@ -131,14 +148,14 @@ fn metrics_on_the_socket_and_over_tcp() {
 fn from_a_file_to_etcd_without_a_packet_lost() {
     let underlay = Underlay::new(2);
     let etcd = underlay.etcd(1);
-    move_to(&underlay, &format!("etcd://{}", etcd.addresses()));
+    move_to(&underlay, &etcd.url());
 }
 
 #[test]
 fn from_a_file_to_consul_without_a_packet_lost() {
     let underlay = Underlay::new(2);
     let consul = ConsulServer::start_with(underlay.site(0), ConsulOptions::default()).unwrap();
-    move_to(&underlay, &format!("consul://{}", consul.address()));
+    move_to(&underlay, &consul.url());
 }
 
 /// A host with a store of its own moves to this one, which another host then shares.
@@ -205,7 +222,7 @@ fn a_serf_agent_with_the_same_keys_is_a_member() {
     let directory = tempfile::tempdir().unwrap();
     let keys = directory.path().join("keyring").display().to_string();
     fs::write(&keys, "[\"T9jncgl9mbLus+baTTa7q7nPSUrXwbDi2dhbtqir37s=\"]").unwrap();
-    let store = format!("etcd://{}", etcd.addresses());
+    let store = etcd.url();
     let start = |n: usize| {
         let name = format!("h{n}");
         let arguments = ["--store", &store, "--host-name", &name, "--keyring", &keys];
@@ -303,4 +320,37 @@ fn settings_that_are_refused() {
         assert!(!directory.path().join("run/trunkline.sock").exists(), "{output}");
     }
     drop(taken);
+}
+
+#[test]
+fn each_host_reaches_its_own_containers() {
+    let underlay = Underlay::new(2);
+    let etcd = underlay.etcd(1);
+    let cluster = Cluster::start(&underlay, &etcd);
+    let options = "-d macvlan -o parent=eth0 -o host_access=true --subnet 192.168.77.0/24";
+    cluster.ok(0, &format!("network create {options} lan"));
+    cluster.knows_network(1, "lan");
+    let own = |host: usize| {
+        let shown: serde_json::Value = serde_json::from_str(&cluster.ok(host, "network inspect lan")).unwrap();
+        shown[0]["host_addresses"].clone()
+    };
+    assert_eq!(own(0).as_array().map(Vec::len), Some(0));
+    for host in [0, 1] {
+        cluster.ok(host, &format!("run -d --net lan --ip 192.168.77.{} --name c{host} sleep 3600", 10 + host));
+    }
+    assert_ne!(own(0), own(1));
+    for host in [0, 1] {
+        let address = own(host)[0].as_str().unwrap().to_owned();
+        underlay.hosts[host].run("ping", ["-c", "1", &format!("192.168.77.{}", 10 + host)]).unwrap();
+        cluster.ok(host, &format!("exec c{host} ping -c 1 {address}"));
+        until(|| cluster.cli(host, "check").success());
+    }
+    cluster.ok(0, "exec c0 ping -c 1 192.168.77.11");
+    for host in [0, 1] {
+        cluster.ok(host, &format!("rm -f c{host}"));
+    }
+    until(|| cluster.cli(0, "network rm lan").success());
+    for host in &underlay.hosts {
+        until(|| host.links().unwrap() == ["lo", "eth0"]);
+    }
 }

@@ -124,7 +124,7 @@ fn over_an_ipv6_underlay() {
     for (n, host) in underlay.hosts.iter().enumerate() {
         host.add_address("eth0", &format!("fd00:56::{}/64", 11 + n)).unwrap();
     }
-    let store = format!("etcd://{}", etcd.addresses());
+    let store = etcd.url();
     let daemons: Vec<TestDaemon<'_>> = (0..2)
         .map(|n| {
             let vtep = format!("fd00:56::{}", 11 + n);

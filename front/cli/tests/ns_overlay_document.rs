@@ -6,7 +6,7 @@
 mod cluster;
 
 use cluster::{Underlay, until};
-use lab::{ConsulOptions, ConsulServer, Host, TestDaemon};
+use lab::{ConsulOptions, ConsulServer, Host, StoreServer, TestDaemon};
 use serde_json::Value;
 
 /// The document's script, with the standard library's HTTP in the place of the module `consul`.
@@ -32,7 +32,7 @@ fn shell(host: &Host, line: &str) -> String {
 fn the_documents_queries_on_consul() {
     let underlay = Underlay::new(2);
     let consul = ConsulServer::start_with(underlay.site(0), ConsulOptions::default()).unwrap();
-    let store = format!("consul://{}", consul.address());
+    let store = consul.url();
     let daemons: Vec<TestDaemon<'_>> = underlay
         .hosts
         .iter()

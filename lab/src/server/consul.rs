@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Certificate, Site, process::Server};
+use super::{Certificate, Site, StoreCluster, StoreServer, process::Server};
 use crate::Error;
 
 const HTTP: u16 = 8500;
@@ -85,49 +85,9 @@ impl<'h> ConsulServer<'h> {
         Ok(())
     }
 
-    /// Starts it after [`stop`](Self::stop) or [`kill9`](Self::kill9), on the same data, and waits
-    /// until it is ready.
-    pub fn launch(&mut self) -> Result<(), Error> {
-        self.server.launch()?;
-        self.ready()
-    }
-
-    fn ready(&mut self) -> Result<(), Error> {
-        // With a leader, and answering what needs one. With ACLs it says no, which will do.
-        self.server.wait_until(HTTP, "/v1/kv/ready?consistent", |answer| {
-            answer.contains(" 404 ") || answer.contains(" 200 ") || answer.contains("Permission denied")
-        })?;
-        self.server.wait_until(HTTP, "/v1/status/leader", |answer| answer.contains(":8300"))
-    }
-
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.server.site().socket(if self.options.tls.is_some() { HTTPS } else { HTTP })
-    }
-
-    /// The process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.pid()
-    }
-
     /// Ends it; it comes back with its data. Not by SIGTERM, on which it would leave its cluster.
     pub fn stop(&mut self) -> Result<(), Error> {
         self.server.end(Signal::INT).map(drop)
-    }
-
-    /// Kills it in the midst of whatever it does.
-    pub fn kill9(&mut self) -> Result<(), Error> {
-        self.server.end(Signal::KILL).map(drop)
-    }
-
-    /// It hangs from now on (SIGSTOP): connections stand, and nothing answers.
-    pub fn pause(&self) -> Result<(), Error> {
-        self.server.signal(Signal::STOP)
-    }
-
-    /// It goes on.
-    pub fn resume(&self) -> Result<(), Error> {
-        self.server.signal(Signal::CONT)
     }
 
     /// Runs `consul ARGUMENTS` against it; what it printed.
@@ -151,10 +111,29 @@ impl<'h> ConsulServer<'h> {
     pub fn restore(&self, snapshot: &Path) -> Result<(), Error> {
         self.ctl(&["snapshot", "restore", &snapshot.display().to_string()]).map(drop)
     }
+}
 
-    /// All that it has logged.
-    pub fn log(&self) -> String {
-        self.server.log()
+impl<'h> StoreServer<'h> for ConsulServer<'h> {
+    const SCHEME: &'static str = "consul";
+
+    fn process(&self) -> &Server<'h> {
+        &self.server
+    }
+
+    fn process_mut(&mut self) -> &mut Server<'h> {
+        &mut self.server
+    }
+
+    fn ready(&mut self) -> Result<(), Error> {
+        // With a leader, and answering what needs one. With ACLs it says no, which will do.
+        self.server.wait_until(HTTP, "/v1/kv/ready?consistent", |answer| {
+            answer.contains(" 404 ") || answer.contains(" 200 ") || answer.contains("Permission denied")
+        })?;
+        self.server.wait_until(HTTP, "/v1/status/leader", |answer| answer.contains(":8300"))
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.site().socket(if self.options.tls.is_some() { HTTPS } else { HTTP })
     }
 }
 
@@ -171,10 +150,7 @@ fn program() -> PathBuf {
 }
 
 /// A cluster of Consul.
-pub struct ConsulCluster<'h> {
-    /// The servers; each may be ended and started again by itself.
-    pub members: Vec<ConsulServer<'h>>,
-}
+pub type ConsulCluster<'h> = StoreCluster<ConsulServer<'h>>;
 
 impl ConsulCluster<'static> {
     /// So many servers on loopback addresses, ready.
@@ -193,12 +169,6 @@ impl<'h> ConsulCluster<'h> {
             member.configure(sites)?;
             member.server.launch()?;
         }
-        members.iter_mut().try_for_each(ConsulServer::ready)?;
-        Ok(Self { members })
-    }
-
-    /// `HOST:PORT,…` of all servers.
-    pub fn addresses(&self) -> String {
-        self.members.iter().map(|member| member.address().to_string()).collect::<Vec<_>>().join(",")
+        Self::of(members)
     }
 }

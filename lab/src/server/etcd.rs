@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Certificate, Site, process::Server};
+use super::{Certificate, Site, StoreCluster, StoreServer, process::Server};
 use crate::Error;
 
 const CLIENTS: u16 = 2379;
@@ -99,45 +99,9 @@ impl<'h> EtcdServer<'h> {
         self.server.set_arguments(arguments);
     }
 
-    /// Starts it after [`stop`](Self::stop) or [`kill9`](Self::kill9), on the same data, and waits
-    /// until it is ready.
-    pub fn launch(&mut self) -> Result<(), Error> {
-        self.server.launch()?;
-        self.ready()
-    }
-
-    fn ready(&mut self) -> Result<(), Error> {
-        self.server.wait_until(METRICS, "/health", |answer| answer.contains(r#""health":"true""#))
-    }
-
-    /// Where clients connect.
-    pub fn address(&self) -> SocketAddr {
-        self.server.site().socket(CLIENTS)
-    }
-
-    /// The process, while it runs.
-    pub fn pid(&self) -> Option<u32> {
-        self.server.pid()
-    }
-
     /// Ends it as a service manager does.
     pub fn stop(&mut self) -> Result<(), Error> {
         self.server.end(Signal::TERM).map(drop)
-    }
-
-    /// Kills it in the midst of whatever it does.
-    pub fn kill9(&mut self) -> Result<(), Error> {
-        self.server.end(Signal::KILL).map(drop)
-    }
-
-    /// It hangs from now on (SIGSTOP): connections stand, and nothing answers.
-    pub fn pause(&self) -> Result<(), Error> {
-        self.server.signal(Signal::STOP)
-    }
-
-    /// It goes on.
-    pub fn resume(&self) -> Result<(), Error> {
-        self.server.signal(Signal::CONT)
     }
 
     /// Runs `etcdctl ARGUMENTS` against it, without TLS; what it printed.
@@ -172,22 +136,33 @@ impl<'h> EtcdServer<'h> {
         self.launch()
     }
 
-    /// All that it has logged.
-    pub fn log(&self) -> String {
-        self.server.log()
-    }
-
     fn data(&self) -> PathBuf {
         self.server.directory().join("data")
     }
 }
 
-/// A cluster of etcd.
-pub struct EtcdCluster<'h> {
-    /// The members; each may be ended and started again by itself.
-    pub members: Vec<EtcdServer<'h>>,
-    made: usize,
+impl<'h> StoreServer<'h> for EtcdServer<'h> {
+    const SCHEME: &'static str = "etcd";
+
+    fn process(&self) -> &Server<'h> {
+        &self.server
+    }
+
+    fn process_mut(&mut self) -> &mut Server<'h> {
+        &mut self.server
+    }
+
+    fn ready(&mut self) -> Result<(), Error> {
+        self.server.wait_until(METRICS, "/health", |answer| answer.contains(r#""health":"true""#))
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.server.site().socket(CLIENTS)
+    }
 }
+
+/// A cluster of etcd.
+pub type EtcdCluster<'h> = StoreCluster<EtcdServer<'h>>;
 
 impl EtcdCluster<'static> {
     /// So many members on loopback addresses, ready.
@@ -205,12 +180,9 @@ impl<'h> EtcdCluster<'h> {
         let cluster = members.iter().map(EtcdServer::member).collect::<Vec<_>>().join(",");
         for member in &mut members {
             member.configure(&cluster, "new");
-            // Ready only once a majority is there.
             member.server.launch()?;
         }
-        members.iter_mut().try_for_each(EtcdServer::ready)?;
-        let made = members.len();
-        Ok(Self { members, made })
+        Self::of(members)
     }
 
     /// Gives a member up for good, its data too, and puts a new one in its place at `site`.
@@ -236,10 +208,5 @@ impl<'h> EtcdCluster<'h> {
         member.launch()?;
         self.members.insert(index, member);
         Ok(())
-    }
-
-    /// `HOST:PORT,…` of all members.
-    pub fn addresses(&self) -> String {
-        self.members.iter().map(|member| member.address().to_string()).collect::<Vec<_>>().join(",")
     }
 }

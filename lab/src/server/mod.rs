@@ -5,10 +5,13 @@ mod ca;
 mod consul;
 mod etcd;
 mod process;
+mod running;
 
 pub use ca::{Certificate, TestCa};
 pub use consul::{ConsulCluster, ConsulOptions, ConsulServer};
 pub use etcd::{EtcdCluster, EtcdOptions, EtcdServer};
+pub use process::Server;
+pub use running::{StoreCluster, StoreServer};
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},

@@ -21,7 +21,9 @@ const DEADLINE: Duration = Duration::from_secs(120);
 /// How much of the log an error shows. Lines.
 const TAIL: usize = 8;
 
-pub(super) struct Server<'h> {
+/// A server's process, with a directory of its own: see [`StoreServer`](super::StoreServer). It dies with this value
+/// or process.
+pub struct Server<'h> {
     site: Site<'h>,
     program: PathBuf,
     arguments: Vec<String>,

@@ -57,7 +57,7 @@ pub(crate) struct Cluster<'h> {
 
 impl<'h> Cluster<'h> {
     pub(crate) fn start(underlay: &'h Underlay, etcd: &EtcdCluster<'_>) -> Self {
-        let store = format!("etcd://{}", etcd.addresses());
+        let store = etcd.url();
         let daemon = |host: &'h Host| {
             let arguments = ["--store", &store, "--advertise", "eth0", "--host-name", host.name()];
             TestDaemon::start_with(host, &arguments).unwrap()

@@ -4,7 +4,7 @@
 
 pub(crate) mod cases;
 
-use lab::{Host, Output, TestDaemon};
+use lab::{Host, Output, Port, Switch, TestDaemon};
 use serde_json::Value;
 
 /// The daemon on a host. Sandboxes are namespaces of the lab, or processes of `trunkline run`.
@@ -19,6 +19,15 @@ pub(crate) fn host_with_dummy(parent: &str) -> Host {
     host.add_dummy(parent).unwrap();
     host.set_up(parent).unwrap();
     host
+}
+
+/// A host with `eth0` on a switch, and another host there.
+pub(crate) fn lan() -> (Switch, Host, Host) {
+    let switch = Switch::plain().unwrap();
+    let (host, other) = (Host::new("host").unwrap(), Host::new("other").unwrap());
+    host.plug(&switch, "eth0", &Port::Plain).unwrap();
+    other.plug(&switch, "eth0", &Port::Plain).unwrap();
+    (switch, host, other)
 }
 
 /// Runs `ip` with these words, which must succeed; what it printed.
