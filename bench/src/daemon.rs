@@ -111,6 +111,12 @@ impl Daemon {
         cpu_of(&self.child.id().to_string())
     }
 
+    /// Its `/proc/PID/status`.
+    pub(crate) fn status(&self) -> Result<String, Error> {
+        let path = format!("/proc/{}/status", self.child.id());
+        std::fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))
+    }
+
     /// Ends it as a service manager does, and waits.
     pub(crate) fn stop(mut self) -> Result<(), Error> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);

@@ -4,10 +4,15 @@
 #![forbid(unsafe_code)]
 
 mod attach;
+mod cni;
 mod daemon;
+mod docker;
+mod engine_api;
 mod error;
 mod host;
+mod idle;
 mod overlay;
+mod plugin;
 mod raw;
 mod stats;
 mod table;
@@ -30,6 +35,12 @@ enum Command {
     Workload(workload::Args),
     /// One attach and detach beside the CNI plugins and netavark
     Attach(attach::Args),
+    /// Engines' plugins, one call after another and many at once: ours, the CNI reference plugins, netavark
+    Cni(cni::Args),
+    /// A container of Docker's, started and stopped: without a network, on Docker's own macvlan, on ours
+    Docker(docker::Args),
+    /// The daemon's memory and processor time with nothing to do, without endpoints and with many
+    Idle(idle::Args),
     /// From an attach on one host to its entries on another, and a late host's first ping
     Overlay(overlay::Args),
 }
@@ -38,6 +49,9 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Workload(args) => workload::run(&args),
         Command::Attach(args) => attach::run(&args),
+        Command::Cni(args) => cni::run(&args),
+        Command::Docker(args) => docker::run(&args),
+        Command::Idle(args) => idle::run(&args),
         Command::Overlay(args) => overlay::run(&args),
     };
     match outcome {

@@ -53,6 +53,34 @@ impl Attachment {
         Ok(())
     }
 
+    /// As `make`, and with what networks declare besides: IPv6 off, or without autoconfiguration, before the link comes
+    /// up, and the alias, in one message with that. The sandbox is fresh, so the link is its eth0.
+    pub(crate) fn make_as_declared(&self, hand: &mut Hand, lower: u32, sandbox: &Sandbox) -> Result<(), Error> {
+        let new = numbered(message::new_link(&self.link, "eth%d", Some(lower), Some(sandbox.as_fd())), INDEX);
+        hand.host.ask(new, CREATE).map_err(refused("make a link"))?;
+        let ipv6 = self.addresses.iter().any(|address| matches!(address, IpNet::V6(_)));
+        let settings: &[_] = if ipv6 {
+            &[("disable_ipv6", "0"), ("accept_ra", "0"), ("autoconf", "0")]
+        } else {
+            &[("disable_ipv6", "1")]
+        };
+        let mut inside = hand.home.within(sandbox.as_fd(), || {
+            for (key, value) in settings {
+                let path = format!("/proc/sys/net/ipv6/conf/eth0/{key}");
+                std::fs::write(&path, value).map_err(Error::io(format!("write {path}")))?;
+            }
+            open()
+        })?;
+        for address in &self.addresses {
+            inside.ask(message::new_address(INDEX, *address, false), CREATE).map_err(refused("add an address"))?;
+        }
+        inside.ask(message::set_link_up(INDEX, "the floor's"), 0).map_err(refused("bring a link up"))?;
+        for route in &self.routes {
+            inside.ask(message::new_route(INDEX, route), CREATE).map_err(refused("add a route"))?;
+        }
+        Ok(())
+    }
+
     /// Removes the link that `make` made in a sandbox.
     pub(crate) fn remove(hand: &Hand, sandbox: &Sandbox) -> Result<(), Error> {
         hand.within(sandbox)?.ask(message::delete_link(INDEX), 0).map_err(refused("delete a link"))
@@ -126,11 +154,18 @@ fn link_like(seen: &SeenLink, title: LinkTitle, lower: Option<LinkName>) -> Resu
     Ok(Link { title, kind, lower, mac, mtu: None, tag: LinkTag(GROUP), alias: String::new() })
 }
 
+/// The request for a link, with its index.
+fn numbered(mut new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessage {
+    if let RouteNetlinkMessage::NewLink(link) = &mut new {
+        link.header.index = index;
+    }
+    new
+}
+
 /// NEWLINK takes an index and flags as well: no message is needed to bring the link up.
 fn up_from_the_start(new: RouteNetlinkMessage, index: u32) -> RouteNetlinkMessage {
-    match new {
+    match numbered(new, index) {
         RouteNetlinkMessage::NewLink(mut link) => {
-            link.header.index = index;
             link.header.flags = LinkFlags::Up;
             link.header.change_mask = LinkFlags::Up;
             RouteNetlinkMessage::NewLink(link)

@@ -1,17 +1,13 @@
 //! One attach and one detach: ours beside the CNI plugins and netavark, one after another in the same
 //! run, each on a veth parent of its own.
 
-mod cni;
-mod netavark;
 mod ours;
-mod process;
 
 use crate::daemon::{self, Daemon};
+use crate::plugin::{Netavark, Plugin, Reference, Verb};
 use crate::stats::{Quantiles, ratio};
 use crate::table::{ms, render, times};
 use crate::{Error, host};
-use cni::Cni;
-use netavark::Netavark;
 use ours::Ours;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -44,6 +40,27 @@ trait Contender {
     fn detach(&mut self, namespace: &Path) -> Result<(), Error>;
 }
 
+/// A plugin, called for one container after the other.
+struct InTurn<P> {
+    plugin: P,
+    turn: usize,
+}
+
+impl<P: Plugin> Contender for InTurn<P> {
+    fn title(&self) -> String {
+        self.plugin.title()
+    }
+
+    fn attach(&mut self, namespace: &Path) -> Result<(), Error> {
+        self.turn += 1;
+        self.plugin.call(Verb::Attach, self.turn, namespace).map(drop)
+    }
+
+    fn detach(&mut self, namespace: &Path) -> Result<(), Error> {
+        self.plugin.call(Verb::Detach, self.turn, namespace).map(drop)
+    }
+}
+
 /// One contender's figures.
 #[derive(Debug, Serialize)]
 struct Figures {
@@ -59,8 +76,6 @@ struct Figures {
 /// Measures; what is to be printed.
 pub(crate) fn run(args: &Args) -> Result<String, Error> {
     let program = daemon::program(args.daemon.as_deref())?;
-    cni::installed()?;
-    netavark::installed()?;
     // Before there is any other thread: all that is started later is born in the new namespace.
     host::enter_own()?;
     host::add_parents(&["ours".into(), "cni".into(), "netavark".into()])?;
@@ -70,8 +85,8 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     let mut contenders: [Box<dyn Contender>; 4] = [
         Box::new(Ours::by_api(&daemon)?),
         Box::new(Ours::by_command(&daemon, &program)),
-        Box::new(Cni::new(files.path())),
-        Box::new(Netavark::new(files.path())),
+        Box::new(InTurn { plugin: Reference::new(files.path(), "cni")?, turn: 0 }),
+        Box::new(InTurn { plugin: Netavark::new(files.path(), "netavark")?, turn: 0 }),
     ];
     let times = interleaved(&mut contenders, args.count.into())?;
     drop(contenders);

@@ -1,8 +1,9 @@
 //! Trunkline, its daemon running: by the API over a connection that is kept, and by the command.
 
-use super::{Contender, process};
+use super::Contender;
 use crate::Error;
 use crate::daemon::Daemon;
+use crate::plugin::process;
 use api::{Blocking, call};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
@@ -56,7 +57,7 @@ impl Contender for Ours {
         match &mut self.way {
             Way::Api(client) => {
                 let endpoint = EndpointSpec { network: NETWORK.into(), ..EndpointSpec::default() };
-                let request = ConnectRequest { target: Target::Path(namespace.into()), endpoint };
+                let request = ConnectRequest { target: Target::Path(namespace.into()), endpoint, define: None };
                 client.send(&call::connect(NETWORK, &request)).map(drop).map_err(Error::api("attach"))
             }
             Way::Command { program, socket } => command(program, socket, "connect", namespace),

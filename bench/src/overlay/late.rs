@@ -40,7 +40,7 @@ pub(super) fn first_pings(underlay: &Underlay, stage: &Stage<'_>, program: &Path
 }
 
 /// The time that ping tells of its first reply.
-fn round_trip(text: &str) -> Option<Duration> {
+pub(super) fn round_trip(text: &str) -> Option<Duration> {
     let (_, rest) = text.split_once("time=")?;
     let ms: f64 = rest.split_whitespace().next()?.parse().ok()?;
     Some(Duration::from_secs_f64(ms / 1000.0))

@@ -1,12 +1,13 @@
 //! Overlays: how long after an attach on one host its entries stand on another, and how long the first ping of a host
-//! that joined late takes. On two or three hosts of a lab, one underlay, and a real etcd.
+//! that joined late takes. On two or three hosts of a lab, one underlay, and a real etcd; and the same of Docker 20.10.
 
+mod docker;
 mod late;
 mod propagation;
 mod stage;
 
-use crate::stats::Quantiles;
-use crate::table::{ms, render};
+use crate::stats::{Quantiles, ratio};
+use crate::table::{ms, render, times};
 use crate::{Error, daemon};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -17,6 +18,9 @@ pub(crate) struct Args {
     /// How many attaches are measured one by one, and how many at once
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=200))]
     count: u16,
+    /// Leave Docker out, which is measured beside ours where Debian's docker.io 20.10 is installed
+    #[arg(long)]
+    without_docker: bool,
     /// JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -49,6 +53,33 @@ struct Figures {
     burst_entries: Quantiles,
     /// The first ping of a host that joined when all peers were there, a ping a run.
     late_first_ping: Quantiles,
+    /// Of Docker, in the same run.
+    docker: Option<Docker>,
+}
+
+/// The same of Docker, whose `network connect` is what attaches.
+#[derive(Debug, Serialize)]
+struct Docker {
+    version: String,
+    attach: Quantiles,
+    entries: Quantiles,
+    gone: Quantiles,
+    burst_attach: Quantiles,
+    burst_entries: Quantiles,
+    late_first_ping: Quantiles,
+}
+
+fn docker(version: String, count: usize) -> Result<Docker, Error> {
+    let docker::Measured { alone, burst, late_first_ping } = docker::measure(count)?;
+    Ok(Docker {
+        version,
+        attach: alone.answered,
+        entries: alone.entries,
+        gone: alone.gone,
+        burst_attach: burst.answered,
+        burst_entries: burst.entries,
+        late_first_ping,
+    })
 }
 
 /// Measures; what is to be printed.
@@ -73,7 +104,12 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
         burst_attach: burst.answered,
         burst_entries: burst.entries,
         late_first_ping,
+        docker: None,
     };
+    drop(stage);
+    let installed = docker::version().filter(|_| !args.without_docker);
+    let docker = installed.map(|version| docker(version, count)).transpose()?;
+    let figures = Figures { docker, ..figures };
     if args.json {
         let text = serde_json::to_string_pretty(&figures).map_err(|e| Error::Wrong(e.to_string()))?;
         return Ok(text + "\n");
@@ -98,5 +134,27 @@ fn table(figures: &Figures, count: usize) -> String {
         row(&format!("{count} at once, until the entries stand"), &figures.burst_entries),
         row("first ping of a host that joined late", &figures.late_first_ping),
     ];
-    format!("an overlay between two hosts on etcd\n\n{}", render(&rows))
+    let beside = figures.docker.as_ref().map(|docker| beside(figures, docker, count)).unwrap_or_default();
+    format!("an overlay between two hosts on etcd\n\n{}{beside}", render(&rows))
+}
+
+/// Docker's figures, and how many times ours they are.
+fn beside(figures: &Figures, docker: &Docker, count: usize) -> String {
+    let row = |name: &str, theirs: &Quantiles, ours: &Quantiles| {
+        let figures = [theirs.p50, theirs.p95, theirs.max].map(ms);
+        let ratios = [times(ratio(theirs.p50, ours.p50)), times(ratio(theirs.p95, ours.p95))];
+        let cells = [name.to_owned(), theirs.count.to_string()].into_iter().chain(figures).chain(ratios);
+        cells.collect::<Vec<_>>()
+    };
+    let heading = ["ms", "n", "p50", "p95", "max", "/ ours p50", "/ ours p95"].map(str::to_owned).to_vec();
+    let rows = [
+        heading,
+        row("network connect, until the API answers", &docker.attach, &figures.attach),
+        row("network connect, until its entries stand on the other host", &docker.entries, &figures.entries),
+        row("network disconnect, until they are gone from there", &docker.gone, &figures.gone),
+        row(&format!("{count} at once, until the API answers"), &docker.burst_attach, &figures.burst_attach),
+        row(&format!("{count} at once, until the entries stand"), &docker.burst_entries, &figures.burst_entries),
+        row("first ping of a host that joined late", &docker.late_first_ping, &figures.late_first_ping),
+    ];
+    format!("\nDocker {} on etcd, in the same run\n\n{}", docker.version, render(&rows))
 }

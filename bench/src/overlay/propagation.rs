@@ -5,7 +5,7 @@ use crate::Error;
 use crate::stats::Quantiles;
 use api::Blocking;
 use kernel::{Events, KernelEvent};
-use lab::Sandbox;
+use lab::{Sandbox, StoreServer};
 use model::view::EndpointView;
 use plan::{PeerEntry, PeerKey};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(super) struct Course {
 
 /// Commits of a record's size, one after another.
 pub(super) fn commits(stage: &Stage<'_>, count: usize) -> Result<Quantiles, Error> {
-    let url = format!("etcd://{}", stage.etcd.address());
+    let url = stage.etcd.url();
     let failed = |source| Error::Store { directory: url.clone(), source };
     let address: store::Address = url.parse().map_err(failed)?;
     let store = stage.one.host().enter(|| store::open(&address, &store::Options::default()))?.map_err(failed)?;
@@ -42,10 +42,10 @@ pub(super) fn commits(stage: &Stage<'_>, count: usize) -> Result<Quantiles, Erro
 }
 
 /// What is heard, each with the time at which it was.
-type Heard = Receiver<(Instant, KernelEvent)>;
+pub(super) type Heard = Receiver<(Instant, KernelEvent)>;
 
 /// Notes the time of each event as it comes, whatever else goes on. The thread ends with the kernel handle.
-fn timed(events: Events) -> Heard {
+pub(super) fn timed(events: Events) -> Heard {
     let (sender, heard) = channel();
     std::thread::spawn(move || {
         while let Ok(event) = events.recv() {
@@ -58,7 +58,10 @@ fn timed(events: Events) -> Heard {
 }
 
 /// Waits for an event of which `wanted` says that it was the last one needed; when it came.
-fn await_event(heard: &Heard, mut wanted: impl FnMut(Instant, &KernelEvent) -> bool) -> Result<Instant, Error> {
+pub(super) fn await_event(
+    heard: &Heard,
+    mut wanted: impl FnMut(Instant, &KernelEvent) -> bool,
+) -> Result<Instant, Error> {
     let until = Instant::now() + PATIENCE;
     loop {
         let left = until.saturating_duration_since(Instant::now());

@@ -3,7 +3,7 @@
 use crate::Error;
 use api::{Blocking, call};
 use kernel::{Events, Kernel, Rtnl, SandboxPath};
-use lab::{EtcdOptions, EtcdServer, Host, Port, Site, Switch, TestDaemon};
+use lab::{EtcdOptions, EtcdServer, Host, Port, Site, StoreServer, Switch, TestDaemon};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
@@ -14,9 +14,12 @@ pub(super) const NETWORK: &str = "bench";
 /// Hosts on one wire.
 pub(super) struct Underlay {
     _switch: Switch,
-    store: Host,
-    one: Host,
-    other: Host,
+    /// Of the store's server.
+    pub(super) store: Host,
+    /// Where endpoints are attached.
+    pub(super) one: Host,
+    /// Where their entries are awaited.
+    pub(super) other: Host,
     /// Joins late.
     pub(super) late: Host,
 }
@@ -103,7 +106,7 @@ pub(super) fn client(daemon: &TestDaemon<'_>) -> Result<Blocking, Error> {
 
 pub(super) fn attach(client: &mut Blocking, namespace: &Path) -> Result<EndpointView, Error> {
     let endpoint = EndpointSpec { network: NETWORK.into(), ..EndpointSpec::default() };
-    let request = ConnectRequest { target: Target::Path(namespace.into()), endpoint };
+    let request = ConnectRequest { target: Target::Path(namespace.into()), endpoint, define: None };
     client.send(&call::connect(NETWORK, &request)).map_err(Error::api("attach"))
 }
 

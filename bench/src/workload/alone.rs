@@ -75,7 +75,7 @@ pub(super) async fn measure(
 
 async fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
     let endpoint = EndpointSpec { network: network.into(), ..EndpointSpec::default() };
-    let call = call::connect(network, &ConnectRequest { target: Target::Path(sandbox.path()), endpoint });
+    let call = call::connect(network, &ConnectRequest { target: Target::Path(sandbox.path()), endpoint, define: None });
     let begin = Instant::now();
     client.send(&call).await.map_err(Error::api(&call))?;
     Ok(begin.elapsed())

@@ -33,12 +33,25 @@ const PAUSE: Duration = Duration::from_millis(300);
 pub(crate) struct Floor {
     /// The best of `create`, in milliseconds.
     pub(crate) create_all_ms: f64,
+    /// The best of `create_declared`, in milliseconds.
+    pub(crate) create_declared_ms: f64,
     /// The best of `remove`, in milliseconds.
     pub(crate) remove_all_ms: f64,
     /// Every way of creating, each with its best try.
     pub(crate) create: BTreeMap<String, f64>,
+    /// The same with what the networks declare besides: IPv6's settings and the alias.
+    pub(crate) create_declared: BTreeMap<String, f64>,
     /// Every way of removing, each with its best try.
     pub(crate) remove: BTreeMap<String, f64>,
+}
+
+/// How much of a link is made.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Making {
+    /// The link, its addresses and routes.
+    Bare,
+    /// The settings and the alias that the network declares, too.
+    Declared,
 }
 
 #[derive(Clone, Copy)]
@@ -55,22 +68,33 @@ pub(super) fn measure(scene: &Scene<'_>) -> Result<Floor, Error> {
     let made = scene.made;
     let closing = (!made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
     let removals: Vec<_> = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).collect();
-    let (mut create, mut remove) = (BTreeMap::new(), BTreeMap::new());
+    let (mut create, mut declared, mut remove) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
     let note = |into: &mut BTreeMap<String, f64>, way: String, time: Duration| {
         let best = into.entry(way).or_insert(f64::INFINITY);
         *best = best.min(ms(time));
     };
-    for attempt in 0..TRIES * MAKERS.len() {
-        let (makers, removal) = (MAKERS[attempt % MAKERS.len()], removals[attempt % removals.len()]);
+    // One way and the other in turns.
+    let ways: Vec<_> =
+        MAKERS.into_iter().flat_map(|makers| [(makers, Making::Bare), (makers, Making::Declared)]).collect();
+    for attempt in 0..TRIES * ways.len() {
+        let ((makers, making), removal) = (ways[attempt % ways.len()], removals[attempt % removals.len()]);
         let sandboxes = host::sandboxes(made.attachments.len())?;
         thread::sleep(PAUSE);
-        note(&mut create, format!("{makers} threads"), scene.make(&sandboxes, makers)?);
+        let into = if making == Making::Bare { &mut create } else { &mut declared };
+        note(into, format!("{makers} threads"), scene.make(&sandboxes, makers, making)?);
         thread::sleep(PAUSE);
         let (way, time) = scene.remove(sandboxes, removal)?;
         note(&mut remove, way, time);
     }
     let best = |ways: &BTreeMap<String, f64>| ways.values().copied().fold(f64::INFINITY, f64::min);
-    Ok(Floor { create_all_ms: best(&create), remove_all_ms: best(&remove), create, remove })
+    Ok(Floor {
+        create_all_ms: best(&create),
+        create_declared_ms: best(&declared),
+        remove_all_ms: best(&remove),
+        create,
+        create_declared: declared,
+        remove,
+    })
 }
 
 /// What is to be made, and what is there already.
@@ -97,20 +121,23 @@ impl<'a> Scene<'a> {
         self.made.parents.iter().any(|p| p.name == *parent)
     }
 
-    fn make(&self, sandboxes: &[Sandbox], threads: usize) -> Result<Duration, Error> {
+    fn make(&self, sandboxes: &[Sandbox], threads: usize, making: Making) -> Result<Duration, Error> {
         let begin = Instant::now();
         side_by_side(threads, &self.made.parents, |hand, parent| {
             let lower = parent.lower().map(|name| self.index(name)).transpose()?;
             parent.make(hand, lower, self.index(&parent.name)?)
         })?;
         let pairs: Vec<_> = self.made.attachments.iter().zip(sandboxes).collect();
-        side_by_side(threads, &pairs, |hand, (attachment, sandbox)| self.attach(hand, attachment, sandbox))?;
+        side_by_side(threads, &pairs, |hand, (attachment, sandbox)| self.attach(hand, attachment, sandbox, making))?;
         Ok(begin.elapsed())
     }
 
-    fn attach(&self, hand: &mut Hand, attachment: &Attachment, sandbox: &Sandbox) -> Result<(), Error> {
+    fn attach(&self, hand: &mut Hand, attachment: &Attachment, sandbox: &Sandbox, making: Making) -> Result<(), Error> {
         let lower = attachment.parent().map(|name| self.index(name)).transpose()?.unwrap_or_default();
-        attachment.make(hand, lower, sandbox)
+        match making {
+            Making::Bare => attachment.make(hand, lower, sandbox),
+            Making::Declared => attachment.make_as_declared(hand, lower, sandbox),
+        }
     }
 
     fn remove(&self, sandboxes: Vec<Sandbox>, removal: Removal) -> Result<(String, Duration), Error> {
@@ -144,7 +171,7 @@ impl<'a> Scene<'a> {
         let attachment = self.made.attachments.iter().find(stays);
         let attachment = attachment.ok_or_else(|| Error::Wrong("no endpoint is on a parent that stays".into()))?;
         let begin = Instant::now();
-        self.attach(hand, attachment, sandbox)?;
+        self.attach(hand, attachment, sandbox, Making::Bare)?;
         let attach = begin.elapsed();
         let begin = Instant::now();
         Attachment::remove(hand, sandbox)?;

@@ -61,7 +61,7 @@ pub(crate) async fn round(
     let networks = workload.networks.iter().map(call::create_network).collect();
     let created = all(&mut clients, networks).await?;
     let connect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
-        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone() };
+        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone(), define: None };
         call::connect(&spec.network, &request)
     };
     let attached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(connect).collect()).await?;

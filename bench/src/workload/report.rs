@@ -94,7 +94,13 @@ impl Report {
         );
         text += &render(&self.totals());
         text += "\nthe floor: the same links, addresses and routes by raw rtnetlink, in place; the best of\n";
-        text += &format!("  create: {}\n  remove: {}\n\n", ways(&self.floor.create), ways(&self.floor.remove));
+        text += &format!("  create: {}\n  remove: {}\n", ways(&self.floor.create), ways(&self.floor.remove));
+        let best = self.rounds.iter().map(|r| r.create_all_ms).fold(f64::INFINITY, f64::min);
+        text += &format!(
+            "  create with what the networks declare besides (IPv6's settings, the alias): {}; best round {}\n\n",
+            ways(&self.floor.create_declared),
+            times(ratio(best, self.floor.create_declared_ms))
+        );
         text += &render(&self.calls());
         text.push('\n');
         text += &render(&self.one());

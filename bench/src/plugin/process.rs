@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Runs a program; an error if it fails, with what it said.
-pub(super) fn run(command: &mut Command, input: &str) -> Result<(), Error> {
+pub(crate) fn run(command: &mut Command, input: &str) -> Result<(), Error> {
     let name = command.get_program().to_string_lossy().into_owned();
     let start = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
     let mut child = start.map_err(Error::io(format!("start {name}")))?;
