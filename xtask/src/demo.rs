@@ -1,11 +1,11 @@
 //! `cargo xtask demo` and `cargo xtask bench`: the release binaries, on this machine's kernel where it has what they
 //! need, else in a virtual machine.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::vm::{self, Job};
-use crate::{cargo, install, probe, process};
+use crate::{cargo, dist, install, probe, process};
 
 /// The arguments of `cargo xtask demo`.
 #[derive(clap::Args)]
@@ -41,6 +41,12 @@ enum Measurement {
     Workload,
     /// One attach and detach, beside the CNI plugins and netavark
     Attach,
+    /// Engines' plugins, serial and many at once: trunkline-cni, the CNI plugins, netavark
+    Cni,
+    /// A container of Docker's, started and stopped: without a network, on Docker's own macvlan, on ours
+    Docker,
+    /// The daemon's memory and processor time while it has nothing to do
+    Idle,
     /// An overlay between hosts: from an attach to its entries elsewhere, a late host's first ping, and the programming
     /// of peers beside the kernel's floor
     Overlay,
@@ -51,11 +57,12 @@ const BENCH_MEMORY: u32 = 2048;
 
 /// Builds the binary and plays the demonstration.
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Error> {
-    install::for_tests()?;
+    install::for_demo()?;
     let trunkline = build(&["trunkline"])?;
     let (play, here) = if args.overlay { ("overlay", true) } else { ("lan", probe::full_kernel()?) };
     let command = [&["demo".to_owned(), play.to_owned()], args.arguments.as_slice()].concat();
-    launch(&trunkline.join("trunkline"), command, &trunkline, here, &args.kernel)
+    let program = trunkline.join("trunkline");
+    launch(&program, command, &[("TRUNKLINE_BIN", program.clone())], here, &args.kernel)
 }
 
 /// Builds both binaries and measures.
@@ -65,10 +72,18 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     let (name, any_kernel) = match args.measurement {
         Measurement::Workload => ("workload", args.arguments.iter().any(|a| a == "--macvlan-only")),
         Measurement::Attach => ("attach", true),
+        Measurement::Cni => ("cni", true),
+        Measurement::Docker => ("docker", true),
+        Measurement::Idle => ("idle", true),
         Measurement::Overlay => ("overlay", true),
     };
+    let mut variables = vec![("TRUNKLINE_BIN", dir.join("trunkline"))];
+    if args.measurement == Measurement::Cni {
+        variables.push(("TRUNKLINE_CNI_BIN", dist::build_program(&cargo::metadata()?, "trunkline-cni")?));
+    }
     let command = [&[name.to_owned()], args.arguments.as_slice()].concat();
-    let code = launch(&dir.join("trunkline-bench"), command, &dir, any_kernel || probe::full_kernel()?, &args.kernel)?;
+    let here = any_kernel || probe::full_kernel()?;
+    let code = launch(&dir.join("trunkline-bench"), command, &variables, here, &args.kernel)?;
     match args.measurement {
         Measurement::Overlay if code == 0 => peer_floor(),
         _ => Ok(code),
@@ -92,7 +107,7 @@ fn peer_floor() -> Result<u8, Error> {
 }
 
 /// Builds the packages' binaries for release and returns the directory that they are in.
-fn build(packages: &[&str]) -> Result<std::path::PathBuf, Error> {
+fn build(packages: &[&str]) -> Result<PathBuf, Error> {
     let mut command = cargo::command();
     command.args(["build", "--release", "--locked", "--bins"]);
     for package in packages {
@@ -102,12 +117,18 @@ fn build(packages: &[&str]) -> Result<std::path::PathBuf, Error> {
     Ok(cargo::metadata()?.target_directory.join("release"))
 }
 
-fn launch(program: &Path, arguments: Vec<String>, dir: &Path, here: bool, kernel: &str) -> Result<u8, Error> {
-    let variable = ("TRUNKLINE_BIN".to_owned(), dir.join("trunkline").display().to_string());
+fn launch(
+    program: &Path,
+    arguments: Vec<String>,
+    variables: &[(&str, PathBuf)],
+    here: bool,
+    kernel: &str,
+) -> Result<u8, Error> {
+    let variables = variables.iter().map(|(name, path)| ((*name).to_owned(), path.display().to_string()));
     let directory = std::env::current_dir().map_err(Error::file("find", "."))?;
     if here {
         let mut command = process::command(&program.to_string_lossy());
-        return process::status(command.args(arguments).env(variable.0, variable.1)).map(process::exit_code);
+        return process::status(command.args(arguments).envs(variables)).map(process::exit_code);
     }
     eprintln!(
         "this machine's kernel has no ipvlan, VLAN or dummy links: going on in a virtual machine with Linux {kernel}"
@@ -115,6 +136,6 @@ fn launch(program: &Path, arguments: Vec<String>, dir: &Path, here: bool, kernel
     let command = [&[program.display().to_string()], arguments.as_slice()].concat();
     let mut job = Job::new(kernel, &directory, command);
     job.memory = BENCH_MEMORY;
-    job.env.push(variable);
+    job.env.extend(variables);
     vm::run_here(&job)
 }

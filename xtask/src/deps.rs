@@ -19,8 +19,12 @@ enum Layer {
     Engine,
     /// front/api: the types of the interface and its client.
     Api,
+    /// front/docker: an engine's protocol, which the daemon speaks on sockets of its own.
+    Protocol,
     /// front/daemon and further front ends that the command line starts.
     Front,
+    /// front/cni, front/netavark: a small program that engines start for one call.
+    Plugin,
     /// front/cli: the binary that holds the front ends.
     Binary,
     /// Test networks, also behind `trunkline demo`.
@@ -31,7 +35,7 @@ enum Layer {
     Xtask,
 }
 
-use Layer::{Api, Bench, Binary, Core, Engine, Front, Lab, World, Xtask};
+use Layer::{Api, Bench, Binary, Core, Engine, Front, Lab, Plugin, Protocol, World, Xtask};
 
 impl Layer {
     /// By the package's directory below the workspace's root.
@@ -41,6 +45,8 @@ impl Layer {
             ("world", _) => World,
             ("engine", _) => Engine,
             ("front", "api") => Api,
+            ("front", "docker") => Protocol,
+            ("front", "cni" | "netavark") => Plugin,
             ("front", "cli") => Binary,
             ("front", _) => Front,
             ("lab", _) => Lab,
@@ -56,9 +62,12 @@ impl Layer {
             World => &[Core],
             Engine => &[Core, World],
             Lab => &[Core, World],
-            Front => &[Core, World, Engine, Api],
+            Protocol => &[Core, Engine],
+            Front => &[Core, World, Engine, Api, Protocol],
+            // What it loads, every call pays for.
+            Plugin => &[Core, Api],
             Binary => &[Core, World, Engine, Api, Front, Lab],
-            Bench => &[Core, World, Engine, Api, Front, Lab],
+            Bench => &[Core, World, Engine, Api, Front, Plugin, Protocol, Lab],
             Xtask => &[],
         };
         allowed.contains(&other)
@@ -70,11 +79,15 @@ impl Layer {
     }
 }
 
-/// What the core may use from elsewhere: data types, derives, and functions of bytes (what the gossip is wrapped in).
-const CORE_EXTERNAL: [&str; 7] = ["serde", "thiserror", "ipnet", "weezl", "crc32fast", "aes-gcm", "regex"];
+/// What the core may use from elsewhere: data types, dates, derives, and functions of bytes (what the gossip is wrapped in).
+const CORE_EXTERNAL: [&str; 8] = ["serde", "thiserror", "ipnet", "jiff", "weezl", "crc32fast", "aes-gcm", "regex"];
 
 /// What the core's tests may use besides.
 const CORE_TEST_EXTERNAL: [&str; 1] = ["proptest"];
+
+/// What a program that is started for each container may use from elsewhere, and `front/api` without its features: no
+/// runtime.
+const PLUGIN_EXTERNAL: [&str; 5] = ["serde", "serde_json", "thiserror", "ipnet", "signal-hook"];
 
 /// What the other crates' tests may use besides what some crate uses anyway.
 const TEST_EXTERNAL: [&str; 2] = ["proptest", "tempfile"];
@@ -156,6 +169,10 @@ fn outside(layer: Layer, dependency: &Dependency, ordinary: &[&str]) -> Option<S
         (Core, true) => Some(format!("the core's tests may use only {}", CORE_TEST_EXTERNAL.join(", "))),
         (Core, false) if CORE_EXTERNAL.contains(&name) => None,
         (Core, false) => Some(format!("the core may use only {} from elsewhere", CORE_EXTERNAL.join(", "))),
+        (Plugin | Api, false) if !dependency.optional && !PLUGIN_EXTERNAL.contains(&name) => Some(format!(
+            "what is started for each container may use only {} from elsewhere",
+            PLUGIN_EXTERNAL.join(", ")
+        )),
         (_, true) if TEST_EXTERNAL.contains(&name) || ordinary.contains(&name) => None,
         (_, true) => Some(format!("tests may add only {}", TEST_EXTERNAL.join(", "))),
         (_, false) => None,

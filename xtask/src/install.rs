@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::Error;
-use crate::{apt, cargo, consul, process, vm};
+use crate::{apt, cargo, consul, firewalld, podman, process, vm};
 
 /// The version that deny.toml was written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -21,7 +21,7 @@ const fn program(name: &'static str, package: &'static str) -> Program {
 }
 
 /// Used by tests and the demonstration, beside the project's own binaries.
-const TESTS: &[Program] = &[
+const TOOLS: &[Program] = &[
     program("ip", "iproute2"),
     program("tcpdump", "tcpdump"),
     program("nmap", "nmap"),
@@ -31,13 +31,33 @@ const TESTS: &[Program] = &[
     program("serf", "serf"),
     program("nft", "nftables"),
     program("iptables-nft", "iptables"),
-    program("tcpdump", "tcpdump"),
     program("jq", "jq"),
     program("curl", "curl"),
     program("nsenter", "util-linux"),
     program("etcd", "etcd-server"),
     program("etcdctl", "etcd-client"),
     program("openssl", "openssl"),
+    // The suite of CNI plugins runs against these, too.
+    program("/usr/lib/cni/macvlan", "containernetworking-plugins"),
+];
+
+/// What tests alone start: container engines and a firewall.
+const ENGINES: &[Program] = &[
+    // What firewalld runs on.
+    program("dbus-daemon", "dbus-daemon"),
+    program("/usr/lib/python3/dist-packages/dbus", "python3-dbus"),
+    program("/usr/lib/python3/dist-packages/gi", "python3-gi"),
+    program("/usr/lib/python3/dist-packages/nftables", "python3-nftables"),
+    program("debootstrap", "debootstrap"),
+    program("/usr/sbin/dockerd", "docker.io"),
+    program("/usr/bin/docker", "docker.io"),
+    program("containerd", "containerd"),
+    program("ctr", "containerd"),
+    program("runc", "runc"),
+    // Podman 4, on its CNI backend; the one with netavark's plugins is in a tree of its own.
+    program("podman", "podman"),
+    program("crun", "crun"),
+    program("/bin/busybox", "busybox-static"),
 ];
 
 /// What `bench attach` measures beside Trunkline, as Debian ships it.
@@ -46,21 +66,31 @@ const PEERS: &[Program] =
 
 /// Everything, for all commands.
 pub(crate) fn everything() -> Result<(), Error> {
-    install(&[TESTS, PEERS])?;
+    install(&[TOOLS, ENGINES, PEERS])?;
     consul::install()?;
+    firewalld::install()?;
+    podman::install()?;
     vm::install_programs()?;
     cargo_deny()
 }
 
-/// The programs that tests and the demonstration start.
-pub(crate) fn for_tests() -> Result<(), Error> {
-    install(&[TESTS])?;
+/// The programs that the demonstration starts.
+pub(crate) fn for_demo() -> Result<(), Error> {
+    install(&[TOOLS])?;
     consul::install()
+}
+
+/// The programs that tests start.
+pub(crate) fn for_tests() -> Result<(), Error> {
+    for_demo()?;
+    install(&[ENGINES])?;
+    firewalld::install()?;
+    podman::install()
 }
 
 /// The programs that the benchmarks compare with.
 pub(crate) fn for_benchmarks() -> Result<(), Error> {
-    install(&[TESTS, PEERS])?;
+    install(&[TOOLS, ENGINES, PEERS])?;
     consul::install()
 }
 

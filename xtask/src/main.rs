@@ -4,12 +4,16 @@
 mod apt;
 mod cargo;
 mod consul;
+mod deb;
 mod demo;
 mod deps;
+mod dist;
 mod error;
+mod firewalld;
 mod fuzz;
 mod install;
 mod lint;
+mod podman;
 mod probe;
 mod process;
 mod test;
@@ -34,7 +38,7 @@ enum Command {
     Test(test::Args),
     /// Formatting, clippy, documentation, licences, dependency direction
     Lint,
-    /// Measure: `workload` (54 networks, 123 sandboxes) or `attach` (beside the CNI plugins and netavark)
+    /// Measure: `workload` (54 networks, 123 sandboxes), `attach` and `cni` (beside the CNI plugins and netavark), `overlay`, `idle`
     Bench(demo::BenchArgs),
     /// Run a command as root in a throw-away virtual machine with Debian's kernel
     ///
@@ -43,6 +47,10 @@ enum Command {
     Vm(vm::Args),
     /// Run every fuzz target for a while
     Fuzz(fuzz::Args),
+    /// Build the programs as they are shipped, linked statically
+    Dist,
+    /// Build a Debian package of them
+    Deb(deb::Args),
     /// Prove that dependencies point downwards and unsafe stays where it may be
     Deps,
     /// Install the programs that tests, demonstration and benchmarks use
@@ -57,6 +65,8 @@ fn main() -> ExitCode {
         Command::Bench(args) => demo::bench(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| 0),
+        Command::Dist => dist::build().map(|_| 0),
+        Command::Deb(args) => deb::run(&args).map(|()| 0),
         Command::Deps => deps::run().map(|()| 0),
         Command::Install => install::everything().map(|()| 0),
     };

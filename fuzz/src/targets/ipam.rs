@@ -71,7 +71,10 @@ impl Choices<'_> {
         }
         if parts & 2 != 0 {
             let (start, length) = (self.address_in(subnet), subnet.prefix_len().saturating_add(self.below(6)));
-            spec.range = IpNet::new(start, length.min(subnet.max_prefix_len())).ok().map(|range| range.trunc());
+            spec.range = IpNet::new(start, length.min(subnet.max_prefix_len())).ok().map(|range| range.trunc().into());
+            if parts & 128 != 0 {
+                spec.range = model::AddressRange::span(start, self.address_in(subnet)).or(spec.range);
+            }
         }
         for name in 0..(parts >> 2) % 4 {
             spec.aux.insert(name.to_string(), self.address_in(subnet));

@@ -35,6 +35,12 @@ pub(super) fn listing(input: &[u8]) {
     reached(format!("{chain:?} {}", words.min(99)));
 }
 
+/// What `nft -j list ruleset` lists.
+pub(super) fn ruleset(input: &[u8]) {
+    let (refusing, ours) = fuzzing::ruleset(&String::from_utf8_lossy(input));
+    reached(format!("{} {}", refusing.min(9), ours.min(9)));
+}
+
 fn tell(found: &[String]) {
     reached(found.len().min(9));
     found.iter().for_each(|text| reached(shape(text)));

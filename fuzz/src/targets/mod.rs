@@ -1,10 +1,13 @@
 //! What is fuzzed: functions of bytes that panic if something is wrong.
 
+mod cni;
 mod daemon;
+mod docker;
 mod engine;
 mod ipam;
 mod kernel;
 mod names;
+mod netavark;
 mod network;
 mod packet;
 mod records;
@@ -78,11 +81,13 @@ pub const ALL: &[Target] = &[
     Target { trial: 2000, ..text("serf-stream", serf::stream, words::GOSSIP) },
     Target { trial: 2000, ..text("serf-snapshot", serf::snapshot, words::GOSSIP) },
     text("serf-tags", serf::tags, words::GOSSIP),
+    json("serf-keyring", serf::keyring, words::KEYS),
     text("kernel-datagram", kernel::datagram, words::NETLINK),
     text("kernel-message", kernel::message, words::NETLINK),
     text("kernel-neighbour", kernel::neighbour, words::NETLINK),
     text("kernel-reply", kernel::reply, words::NETLINK),
     text("kernel-listing", kernel::listing, words::RULES),
+    text("kernel-ruleset", kernel::ruleset, words::RULESET),
     text("store-address", store::address, words::ADDRESSES),
     text("store-etcd", store::etcd, words::ETCD),
     json("store-consul", store::consul, words::CONSUL),
@@ -91,6 +96,11 @@ pub const ALL: &[Target] = &[
     text("daemon-address", daemon::address, words::ADDRESSES),
     json("daemon-body", daemon::body, words::REQUESTS),
     text("daemon-query", daemon::query, words::QUERY),
+    json("docker-question", docker::question, words::DOCKER),
+    json("cni-config", cni::config, words::CNI),
+    text("cni-environment", cni::environment, words::CNI),
+    json("netavark-network", netavark::network, words::NETAVARK),
+    json("netavark-attachment", netavark::attachment, words::NETAVARK),
     text("underlay-words", underlay::words, words::CHECKS),
     slow(json("engine-intent", engine::intent, words::RECORDS)),
     slow(json("engine-records", engine::records, words::RECORDS)),

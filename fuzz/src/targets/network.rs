@@ -49,7 +49,7 @@ fn check(spec: &NetworkSpec, resolved: &Resolved) {
         let prefix = subnet.prefix;
         assert_eq!(prefix, prefix.trunc(), "host bits");
         assert!(subnet.gateway.is_none_or(|gateway| prefix.contains(&gateway)), "a gateway outside {prefix}");
-        assert!(subnet.range.is_none_or(|range| prefix.contains(&range)), "a range outside {prefix}");
+        assert!(subnet.range.is_none_or(|range| range.is_in(&prefix)), "a range outside {prefix}");
         assert!(subnet.aux.values().all(|address| prefix.contains(address)), "an aux-address outside {prefix}");
         let met = resolved.subnets.iter().filter(|s| s.prefix.contains(&prefix) || prefix.contains(&s.prefix));
         assert_eq!(met.count(), 1, "{prefix} overlaps another");
@@ -83,7 +83,7 @@ fn plan(resolved: &Resolved) {
             Err(error) => refused(error),
             Ok(claim) => {
                 let home = resolved.subnets.iter().find(|s| s.prefix == claim.subnet);
-                assert!(home.is_some_and(|s| s.range.unwrap_or(s.prefix).contains(&claim.address)));
+                assert!(home.is_some_and(|s| s.range.unwrap_or(s.prefix.into()).contains(&claim.address)));
                 assert!(home.is_some_and(|s| s.gateway != Some(claim.address)));
                 assert!(home.is_some_and(|s| !s.aux.values().any(|a| *a == claim.address)));
                 // As the endpoint's record will have it.

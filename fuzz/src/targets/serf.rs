@@ -129,3 +129,17 @@ pub(super) fn tags(input: &[u8]) {
         Err(error) => refused(error),
     }
 }
+
+/// A keyring's file; what was read reads the same again, and a member starts with it.
+pub(super) fn keyring(input: &[u8]) {
+    match ::transport::fuzzing::keyring(input) {
+        Err(error) => refused(error),
+        Ok(None) => reached("no keyring"),
+        Ok(Some(keyring)) => {
+            reached(format!("{} keys", keyring.keys().count().min(5)));
+            let again = ::transport::fuzzing::keyring(&::transport::fuzzing::keyring_text(&keyring));
+            assert!(again.is_ok_and(|again| again.is_some_and(|again| again.keys().eq(keyring.keys()))));
+            assert!(member(Some(keyring), None).is_some());
+        }
+    }
+}

@@ -9,6 +9,7 @@ fn package(directory: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
             name: (*name).to_owned(),
             kind: kind.map(str::to_owned),
             path: (name.contains('/') || Layer::of(name).is_some()).then(|| PathBuf::from("/p").join(name)),
+            optional: *name == "hyper",
         })
         .collect();
     let target = Target {
@@ -31,9 +32,18 @@ fn workspace(packages: Vec<Package>) -> Metadata {
 /// What one more package with these dependencies breaks, in a workspace that has one crate of each layer.
 fn broken(directory: &str, dependencies: &[(&str, Option<&str>)]) -> Vec<String> {
     let mut packages = vec![package(directory, dependencies)];
-    for other in
-        ["core/model", "world/kernel", "engine", "front/api", "front/daemon", "front/cli", "lab", "bench", "xtask"]
-    {
+    for other in [
+        "core/model",
+        "world/kernel",
+        "engine",
+        "front/api",
+        "front/docker",
+        "front/daemon",
+        "front/cli",
+        "lab",
+        "bench",
+        "xtask",
+    ] {
         if other != directory {
             packages.push(package(other, &[]));
         }
@@ -51,6 +61,9 @@ fn each_layer_may_use_those_below() {
     assert!(broken("world/kernel", &[("core/model", None), ("libc", None), ("lab", Some("dev"))]).is_empty());
     assert!(broken("engine", &[("core/model", None), ("world/kernel", None), ("tempfile", Some("dev"))]).is_empty());
     assert!(broken("front/daemon", &[("engine", None), ("front/api", None), ("lab", Some("dev"))]).is_empty());
+    assert!(broken("front/docker", &[("engine", None), ("core/model", None)]).is_empty());
+    assert!(broken("front/daemon", &[("front/docker", None)]).is_empty());
+    assert!(!broken("front/docker", &[("front/daemon", None)]).is_empty());
     assert!(broken("front/cli", &[("front/daemon", None), ("front/api", None), ("lab", None)]).is_empty());
     assert!(broken("lab", &[("world/kernel", None), ("core/model", None)]).is_empty());
     assert!(broken("bench", &[("front/api", None), ("lab", None), ("rustix", Some("dev"))]).is_empty());
@@ -69,6 +82,8 @@ fn nothing_points_upwards_or_sideways() {
         ("front/api", "engine"),
         ("front/daemon", "front/cli"),
         ("front/daemon", "lab"),
+        ("front/netavark", "engine"),
+        ("front/netavark", "front/daemon"),
         ("lab", "engine"),
         ("front/cli", "bench"),
         ("front/cli", "xtask"),
@@ -102,9 +117,21 @@ fn the_core_takes_little_from_elsewhere() {
     let violations = broken("core/ipam", &[("serde_json", None), ("tokio", None)]);
     assert_eq!(
         violations[1],
-        "core/ipam → tokio: the core may use only serde, thiserror, ipnet, weezl, crc32fast, aes-gcm, regex from elsewhere"
+        "core/ipam → tokio: the core may use only serde, thiserror, ipnet, jiff, weezl, crc32fast, aes-gcm, regex from elsewhere"
     );
     assert_eq!(violations.len(), 2);
+}
+
+#[test]
+fn what_is_started_for_each_container_stays_small() {
+    assert!(broken("front/netavark", &[("front/api", None), ("core/model", None), ("serde_json", None)]).is_empty());
+    assert!(broken("front/netavark", &[("lab", Some("dev")), ("tempfile", Some("dev"))]).is_empty());
+    assert!(broken("front/api", &[("serde_json", None), ("hyper", None)]).is_empty(), "hyper is behind a feature");
+    for directory in ["front/netavark", "front/api"] {
+        let violations = broken(directory, &[("tokio", None)]);
+        assert_eq!(violations.len(), 1, "{directory}");
+        assert!(violations[0].contains("started for each container"), "{violations:?}");
+    }
 }
 
 #[test]

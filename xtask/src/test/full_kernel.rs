@@ -12,6 +12,9 @@ use crate::vm::{Job, Output, boot_and_run};
 /// Results of one kernel: the counts, and the labels of the binaries that failed.
 pub(super) type Outcome = Result<(Tally, Vec<String>), Error>;
 
+/// MiB: Docker Engine and its containers are among what runs in there. What is not used costs nothing.
+const MEMORY: u32 = 2048;
+
 /// Begins the line by which the guest's script says what it runs next.
 const RUNNING: &str = "     Running ";
 
@@ -20,10 +23,10 @@ const FAILED: &str = "test binary failed: ";
 
 /// Bytes that a writer on another thread has collected.
 #[derive(Clone, Default)]
-struct Shared(Arc<Mutex<Vec<u8>>>);
+pub(super) struct Shared(Arc<Mutex<Vec<u8>>>);
 
 impl Shared {
-    fn take(&self) -> Vec<u8> {
+    pub(super) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -40,7 +43,7 @@ impl Write for Shared {
 }
 
 /// Copies to two writers.
-struct Both<A, B>(A, B);
+pub(super) struct Both<A, B>(pub(super) A, pub(super) B);
 
 impl<A: Write, B: Write> Write for Both<A, B> {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -73,6 +76,7 @@ pub(super) fn run(
                 Output { out: Box::new(Both(late.clone(), seen.clone())), err: Box::new(late.clone()) }
             };
             let mut job = Job::new(kernel, "/".as_ref(), script(binaries, kernel, arguments));
+            job.memory = MEMORY;
             job.env.extend(environment.iter().cloned());
             let handle = scope.spawn(move || boot_and_run(&job, output));
             runs.push((kernel, handle, seen, late));
@@ -88,7 +92,7 @@ pub(super) fn run(
 }
 
 /// A script that runs every binary in its package's directory and names those that fail.
-fn script(binaries: &[&TestBinary], kernel: &str, arguments: &[String]) -> Vec<String> {
+pub(super) fn script(binaries: &[&TestBinary], kernel: &str, arguments: &[String]) -> Vec<String> {
     let one = r#"
         kernel=$1
         arguments=$2
@@ -114,7 +118,7 @@ fn script(binaries: &[&TestBinary], kernel: &str, arguments: &[String]) -> Vec<S
 }
 
 /// The counts and the labels of the binaries that failed, from what the script printed.
-fn outcome(output: &[u8]) -> (Tally, Vec<String>) {
+pub(super) fn outcome(output: &[u8]) -> (Tally, Vec<String>) {
     let text = String::from_utf8_lossy(output);
     let (mut total, mut failed) = (Tally::default(), Vec::new());
     for program in text.split(&format!("\n{RUNNING}")).skip(1) {

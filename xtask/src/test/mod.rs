@@ -1,10 +1,11 @@
 //! `cargo xtask test`: every test of the workspace, each where it can run.
 //!
 //! A test target's name says what it needs: `lan_*` a full kernel (ipvlan, VLANs, dummies), `ns_*` namespaces with veth
-//! and macvlan as root, any other nothing special. Nothing is skipped: on a machine whose kernel is trimmed, `lan_*` runs
+//! and macvlan as root, `cut_*` a machine that it may bring down, any other nothing special. Nothing is skipped: on a machine whose kernel is trimmed, `lan_*` runs
 //! in virtual machines with Debian's kernels.
 
 mod full_kernel;
+mod power;
 mod tally;
 mod targets;
 
@@ -12,10 +13,13 @@ use std::io::stdout;
 use std::process::Stdio;
 
 use crate::error::Error;
-use crate::{cargo, install, probe, process, vm};
+use crate::{cargo, deb, dist, install, probe, process, vm};
 
 use tally::{Tally, Tee};
 use targets::{Needs, TestBinary};
+
+/// The test target that needs the Debian package.
+const PACKAGE: &str = " ns_package";
 
 /// The arguments of `cargo xtask test`.
 #[derive(clap::Args)]
@@ -67,7 +71,12 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
         return Err(Error::Usage(format!("no test binary's name contains \"{}\"", args.only.as_deref().unwrap_or(""))));
     }
     let filtered = args.only.is_some() || args.arguments.iter().any(|a| !a.starts_with('-'));
-    let environment = targets::environment(&built.trunkline);
+    let mut environment = targets::environment(&built.trunkline);
+    if binaries.iter().any(|binary| binary.label.ends_with(PACKAGE)) {
+        let programs = dist::beside(&built.trunkline);
+        let package = deb::build(&programs, deb::Packing::Test)?;
+        environment.push(("TRUNKLINE_DEB".to_owned(), package.display().to_string()));
+    }
     let mut results = Results::default();
 
     for (group, needs) in [("plain tests", Needs::Nothing), ("namespace tests", Needs::Namespaces)] {
@@ -87,6 +96,16 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
             results.add("full-kernel tests", &tally, filtered);
         } else {
             in_machines(&lan, &environment, args, filtered, &mut results)?;
+        }
+    }
+    for binary in binaries.iter().filter(|b| b.needs == Needs::Power) {
+        vm::install_programs()?;
+        match power::run(binary, &environment, &args.arguments) {
+            Ok((tally, failed)) => {
+                results.add("tests without power", &tally, filtered);
+                results.failures.extend(failed);
+            }
+            Err(error) => results.fail(format!("{}: {error}", binary.label)),
         }
     }
     Ok(report(&results))

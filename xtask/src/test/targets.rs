@@ -19,6 +19,8 @@ pub(super) enum Needs {
     Namespaces,
     /// `lan_*`: ipvlan, 8021q, dummy too.
     FullKernel,
+    /// `cut_*`: a machine of its own, which it brings down.
+    Power,
 }
 
 /// A test binary that cargo has built.
@@ -101,6 +103,7 @@ fn test_binary(metadata: &cargo::Metadata, message: Message) -> Option<TestBinar
     let needs = match target.name.as_str() {
         _ if !target.kind.iter().any(|kind| kind == "test") => Needs::Nothing,
         name if name.starts_with("lan_") => Needs::FullKernel,
+        name if name.starts_with("cut_") => Needs::Power,
         name if name.starts_with("ns_") => Needs::Namespaces,
         _ => Needs::Nothing,
     };
