@@ -164,12 +164,8 @@ fn point_to_point_and_multicast_need_no_peers() {
 
 #[test]
 fn what_is_taken_away_by_hand_comes_back() {
-    let cluster = Cluster::new(2);
-    let [a, b] = &cluster.hosts[..] else { unreachable!() };
-    cluster.overlay("n", NET, &[]);
-    a.attach("n", "c0").unwrap();
-    let d0 = b.attach("n", "d0").unwrap();
-    cluster.converge("n");
+    let (cluster, d0) = Cluster::with_n();
+    let [a, _] = &cluster.hosts[..] else { unreachable!() };
     let seat = a.seat("n").unwrap();
     a.kernel.remove_peer_entry(&seat.id, &rig::cluster::neighbour_key(&d0));
     cluster.converge("n");

@@ -181,12 +181,8 @@ fn the_daemon_starts_with_its_last_view_while_the_store_is_away() {
 
 #[test]
 fn a_store_that_hangs_does_not_block_what_is_local() {
-    let cluster = Cluster::new(2);
-    let [a, b] = &cluster.hosts[..] else { unreachable!() };
-    cluster.overlay("n", NET, &[]);
-    a.attach("n", "c0").unwrap();
-    let d0 = b.attach("n", "d0").unwrap();
-    cluster.converge("n");
+    let (cluster, d0) = Cluster::with_n();
+    let [a, _] = &cluster.hosts[..] else { unreachable!() };
     a.line.set(Condition::Hangs(Duration::from_secs(2)));
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| a.attach("n", "c1"));

@@ -50,12 +50,8 @@ impl Gossip for Rumours {
 
 #[test]
 fn a_silent_host_is_unknown_and_withdrawn_only_when_nothing_speaks_for_it() {
-    let cluster = Cluster::new(2);
+    let (cluster, d0) = Cluster::with_n();
     let [a, b] = &cluster.hosts[..] else { unreachable!() };
-    cluster.overlay("n", NET, &[]);
-    a.attach("n", "c0").unwrap();
-    let d0 = b.attach("n", "d0").unwrap();
-    cluster.converge("n");
     let gossip = Rumours::default();
     gossip.alive.lock().unwrap().insert(b.name.clone());
     a.engine().attach_gossip(Box::new(gossip.clone()));
@@ -81,12 +77,8 @@ fn a_silent_host_is_unknown_and_withdrawn_only_when_nothing_speaks_for_it() {
 
 #[test]
 fn a_store_that_was_away_gives_hosts_the_time_to_register_again() {
-    let cluster = Cluster::new(2);
+    let (cluster, d0) = Cluster::with_n();
     let [a, b] = &cluster.hosts[..] else { unreachable!() };
-    cluster.overlay("n", NET, &[]);
-    a.attach("n", "c0").unwrap();
-    let d0 = b.attach("n", "d0").unwrap();
-    cluster.converge("n");
     // Both lose the store for longer than the leases live; nobody is declared dead for that.
     a.cut();
     b.cut();

@@ -43,6 +43,14 @@ impl Host {
         Ok(host)
     }
 
+    /// A fresh one whose `eth0` is on a switch, with this address (`192.168.1.2/24`).
+    pub fn joined(name: &str, switch: &Switch, address: &str) -> Result<Self, Error> {
+        let host = Self::new(name)?;
+        host.plug(switch, "eth0", &Port::Plain)?;
+        host.add_address("eth0", address)?;
+        Ok(host)
+    }
+
     /// What it is called in errors.
     pub fn name(&self) -> &str {
         &self.name

@@ -3,7 +3,7 @@
 use crate::Error;
 use api::{Blocking, call};
 use kernel::{Events, Kernel, Rtnl, SandboxPath};
-use lab::{EtcdOptions, EtcdServer, Host, Port, Site, StoreServer, Switch, TestDaemon};
+use lab::{EtcdOptions, EtcdServer, Host, Site, StoreServer, Switch, TestDaemon};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
@@ -27,12 +27,7 @@ pub(super) struct Underlay {
 impl Underlay {
     pub(super) fn build() -> Result<Self, Error> {
         let switch = Switch::plain()?;
-        let join = |name: &str, last: u8| -> Result<Host, Error> {
-            let host = Host::new(name)?;
-            host.plug(&switch, "eth0", &Port::Plain)?;
-            host.add_address("eth0", &format!("192.168.56.{last}/24"))?;
-            Ok(host)
-        };
+        let join = |name: &str, last: u8| Host::joined(name, &switch, &format!("192.168.56.{last}/24"));
         let (store, one, other, late) = (join("store", 5)?, join("one", 11)?, join("other", 12)?, join("late", 13)?);
         Ok(Self { _switch: switch, store, one, other, late })
     }

@@ -427,6 +427,16 @@ impl Cluster {
     }
 
     /// An overlay made on the first host and known on all.
+    /// Two hosts with the overlay `n`: `c0` is attached on the first, `d0` on the second; the latter.
+    pub(crate) fn with_n() -> (Self, EndpointView) {
+        let cluster = Self::new(2);
+        cluster.overlay("n", &["10.9.0.0/24"], &[]);
+        cluster.hosts[0].attach("n", "c0").unwrap();
+        let d0 = cluster.hosts[1].attach("n", "d0").unwrap();
+        cluster.converge("n");
+        (cluster, d0)
+    }
+
     pub(crate) fn overlay(&self, name: &str, subnets: &[&str], options: &[(&str, &str)]) {
         self.hosts[0].engine().create_network(&spec("overlay", name, subnets, options)).unwrap();
         self.await_network(name);

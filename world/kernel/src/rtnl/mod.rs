@@ -14,6 +14,7 @@ mod host;
 mod kinds;
 pub(crate) mod links;
 pub(crate) mod neighbours;
+mod notifications;
 mod observe;
 mod overlays;
 mod peers;

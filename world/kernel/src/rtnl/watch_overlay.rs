@@ -7,9 +7,9 @@
 use super::{
     links::{self, RTM_DELLINK, RTM_NEWLINK},
     neighbours::{self, RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWNEIGH, Seen},
+    notifications::{QUEUE, Received, grow, keep_only, receive},
     observe, peers,
     socket::{Messages, Refusal, Socket},
-    watch::{QUEUE, Received, grow, keep_only, receive},
 };
 use crate::{Error, KernelEvent, MissTarget, stream::Publisher};
 use model::{LinkName, NamespaceId};

@@ -1,7 +1,7 @@
 //! Hearing of changes of the host's nftables rules: firewalld and others flush and load theirs as a whole, and with them
 //! what was put in there for our bridges.
 
-use super::watch::{QUEUE, Received, grow, keep_only, receive};
+use super::notifications::{QUEUE, Received, grow, keep_only, receive};
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use std::{
     io,

@@ -1,7 +1,7 @@
 //! The hosts of the demonstration, and what runs on them.
 
 use super::super::player::{Player, say};
-use lab::{Error, EtcdOptions, EtcdServer, Host, Port, Site, StoreServer, Switch, TestDaemon};
+use lab::{Error, EtcdOptions, EtcdServer, Host, Site, StoreServer, Switch, TestDaemon};
 use std::path::Path;
 
 const MAP: &str = "
@@ -30,12 +30,7 @@ pub(super) struct Hosts {
 impl Hosts {
     pub(super) fn build() -> Result<Self, Error> {
         let switch = Switch::plain()?;
-        let join = |name: &str, last: u8| -> Result<Host, Error> {
-            let host = Host::new(name)?;
-            host.plug(&switch, "eth0", &Port::Plain)?;
-            host.add_address("eth0", &format!("192.168.56.{last}/24"))?;
-            Ok(host)
-        };
+        let join = |name: &str, last: u8| Host::joined(name, &switch, &format!("192.168.56.{last}/24"));
         let (store, demo) = (join("store", 5)?, join("demo", 20)?);
         let (docker0, docker1) = (join("docker0", 11)?, join("docker1", 12)?);
         let (lone0, lone1) = (join("lone0", 31)?, join("lone1", 32)?);
