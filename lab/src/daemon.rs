@@ -25,8 +25,17 @@ const TAIL: usize = 5;
 
 /// The binary under test: `TRUNKLINE_BIN`.
 pub fn program() -> Result<PathBuf, Error> {
-    let path = env::var_os("TRUNKLINE_BIN").map(PathBuf::from).filter(|path| path.is_file());
-    path.ok_or(Error::NoProgram)
+    named_by("TRUNKLINE_BIN")
+}
+
+/// The CNI plugin as it is shipped: `TRUNKLINE_CNI_BIN`.
+pub fn cni_program() -> Result<PathBuf, Error> {
+    named_by("TRUNKLINE_CNI_BIN")
+}
+
+fn named_by(variable: &'static str) -> Result<PathBuf, Error> {
+    let path = env::var_os(variable).map(PathBuf::from).filter(|path| path.is_file());
+    path.ok_or(Error::NoProgram { variable })
 }
 
 /// `trunkline daemon` in a host's namespaces, with its state, socket and log in a temporary

@@ -96,8 +96,13 @@ pub enum Error {
     #[error("no loopback address is free for another server")]
     NoAddress,
     /// The binary under test is unknown.
-    #[error("the environment variable TRUNKLINE_BIN names no binary: build it and set the variable to its path")]
-    NoProgram,
+    #[error(
+        "the environment variable {variable} names no binary: run `cargo xtask test`, or build it and set the variable to its path"
+    )]
+    NoProgram {
+        /// The variable.
+        variable: &'static str,
+    },
     /// A link on which frames were captured is gone or down.
     #[error("the capture on {link} of {host} ended: {source}")]
     CaptureEnded {

@@ -43,7 +43,7 @@ mod switch;
 
 pub use capture::Capture;
 pub use command::Output;
-pub use daemon::{TestDaemon, program};
+pub use daemon::{TestDaemon, cni_program, program};
 pub use dockerd::Dockerd;
 pub use error::Error;
 pub use host::Host;

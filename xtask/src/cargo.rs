@@ -55,7 +55,7 @@ pub(crate) struct Dependency {
 }
 
 /// What cargo builds of a package.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(crate) struct Target {
     pub(crate) name: String,
     pub(crate) kind: Vec<String>,

@@ -79,7 +79,7 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     };
     let mut variables = vec![("TRUNKLINE_BIN", dir.join("trunkline"))];
     if args.measurement == Measurement::Cni {
-        variables.push(("TRUNKLINE_CNI_BIN", dist::build_program(&cargo::metadata()?, "trunkline-cni")?));
+        variables.push(("TRUNKLINE_CNI_BIN", dist::cni()?));
     }
     let command = [&[name.to_owned()], args.arguments.as_slice()].concat();
     let here = any_kernel || probe::full_kernel()?;

@@ -19,12 +19,14 @@ enum Layer {
     Engine,
     /// front/api: the types of the interface and its client.
     Api,
-    /// front/docker: an engine's protocol, which the daemon speaks on sockets of its own.
+    /// front/docker, front/cni: an engine's protocol, which the daemon speaks.
     Protocol,
     /// front/daemon and further front ends that the command line starts.
     Front,
-    /// front/cni, front/netavark: a small program that engines start for one call.
+    /// front/netavark: a small program that engines start for one call.
     Plugin,
+    /// front/relay: one that hands the call on, and uses nothing of ours.
+    Relay,
     /// front/cli: the binary that holds the front ends.
     Binary,
     /// Test networks, also behind `trunkline demo`.
@@ -35,7 +37,7 @@ enum Layer {
     Xtask,
 }
 
-use Layer::{Api, Bench, Binary, Core, Engine, Front, Lab, Plugin, Protocol, World, Xtask};
+use Layer::{Api, Bench, Binary, Core, Engine, Front, Lab, Plugin, Protocol, Relay, World, Xtask};
 
 impl Layer {
     /// By the package's directory below the workspace's root.
@@ -45,8 +47,9 @@ impl Layer {
             ("world", _) => World,
             ("engine", _) => Engine,
             ("front", "api") => Api,
-            ("front", "docker") => Protocol,
-            ("front", "cni" | "netavark") => Plugin,
+            ("front", "docker" | "cni") => Protocol,
+            ("front", "netavark") => Plugin,
+            ("front", "relay") => Relay,
             ("front", "cli") => Binary,
             ("front", _) => Front,
             ("lab", _) => Lab,
@@ -67,15 +70,17 @@ impl Layer {
             // What it loads, every call pays for.
             Plugin => &[Core, Api],
             Binary => &[Core, World, Engine, Api, Front, Lab],
-            Bench => &[Core, World, Engine, Api, Front, Plugin, Protocol, Lab],
-            Xtask => &[],
+            Bench => &[Core, World, Engine, Api, Front, Plugin, Protocol, Relay, Lab],
+            Relay | Xtask => &[],
         };
         allowed.contains(&other)
     }
 
     /// Test networks are for everyone's tests but the core's, which need none.
     fn tests_may_use(self, other: Layer) -> bool {
-        self.may_use(other) || (other == Lab && !matches!(self, Core | Xtask))
+        // What the relay says of the API for itself must be the API's.
+        let same = self == Relay && other == Api;
+        same || self.may_use(other) || (other == Lab && !matches!(self, Core | Xtask))
     }
 }
 
@@ -89,11 +94,16 @@ const CORE_TEST_EXTERNAL: [&str; 1] = ["proptest"];
 /// runtime.
 const PLUGIN_EXTERNAL: [&str; 5] = ["serde", "serde_json", "thiserror", "ipnet", "signal-hook"];
 
+/// What front/relay may use: what does without std.
+const RELAY_EXTERNAL: [&str; 5] = ["httparse", "rustix", "serde", "serde_json", "thiserror"];
+
 /// What the other crates' tests may use besides what some crate uses anyway.
 const TEST_EXTERNAL: [&str; 2] = ["proptest", "tempfile"];
 
-/// The crates that may hold `unsafe`: those that speak to the kernel. Every other forbids it.
-const UNSAFE: [&str; 3] = ["world/kernel", "lab", "front/cli"];
+/// The programs and libraries that may hold `unsafe`: those that speak to the kernel, and the one that starts without
+/// libc. Every other forbids it.
+const UNSAFE: [(&str, &[&str]); 4] =
+    [("world/kernel", &["lib"]), ("lab", &["lib", "bin"]), ("front/cli", &["lib", "bin"]), ("front/relay", &["bin"])];
 
 /// Checks the workspace.
 pub(crate) fn run() -> Result<(), Error> {
@@ -173,6 +183,9 @@ fn outside(layer: Layer, dependency: &Dependency, ordinary: &[&str]) -> Option<S
             "what is started for each container may use only {} from elsewhere",
             PLUGIN_EXTERNAL.join(", ")
         )),
+        (Relay, false) if !RELAY_EXTERNAL.contains(&name) => {
+            Some(format!("what starts without std may use only {} from elsewhere", RELAY_EXTERNAL.join(", ")))
+        }
         (_, true) if TEST_EXTERNAL.contains(&name) || ordinary.contains(&name) => None,
         (_, true) => Some(format!("tests may add only {}", TEST_EXTERNAL.join(", "))),
         (_, false) => None,
@@ -185,10 +198,10 @@ fn unsafe_code(metadata: &Metadata, read: impl Fn(&Path) -> Result<String, Error
         |target: &&Target| target.kind.iter().any(|kind| matches!(kind.as_str(), "lib" | "bin" | "proc-macro"));
     let mut violations = Vec::new();
     for package in &metadata.packages {
-        if UNSAFE.contains(&directory(metadata, package)) {
-            continue;
-        }
-        for target in package.targets.iter().filter(is_root) {
+        let leave = UNSAFE.iter().find(|(place, _)| *place == directory(metadata, package)).map(|(_, kinds)| *kinds);
+        let has_none =
+            |target: &&Target| !target.kind.iter().any(|kind| leave.unwrap_or_default().contains(&kind.as_str()));
+        for target in package.targets.iter().filter(is_root).filter(has_none) {
             if !read(&target.src_path)?.lines().any(|line| line.trim() == "#![forbid(unsafe_code)]") {
                 violations.push(format!("{}: its {} lacks #![forbid(unsafe_code)]", package.name, target.name));
             }

@@ -2,23 +2,37 @@
 //! processor, whatever C library it has or has not.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cargo::{self, Metadata};
 use crate::error::Error;
 use crate::process;
 
-/// The program for people and the plugins for engines; each is called as its package.
-pub(crate) const PROGRAMS: [&str; 3] = ["trunkline", "trunkline-cni", "trunkline-netavark"];
-
-/// The profile in the root manifest: plugins are started anew for every call.
-fn profile(program: &str) -> &'static str {
-    if program == "trunkline" { "dist" } else { "plugin" }
+/// A program that is shipped.
+pub(crate) struct Program {
+    /// Its file.
+    pub(crate) name: &'static str,
+    package: &'static str,
+    /// The profile in the root manifest.
+    profile: &'static str,
+    /// Whether it is linked without libc, where that is known to work: it starts in half the time (front/relay).
+    freestanding: bool,
 }
 
+/// The CNI plugin.
+pub(crate) const CNI: &str = "trunkline-cni";
+
+/// The program for people, and the plugins for engines, which are started anew for every call.
+const PROGRAMS: [Program; 3] = [
+    Program { name: "trunkline", package: "trunkline", profile: "dist", freestanding: false },
+    Program { name: CNI, package: "trunkline-relay", profile: "plugin", freestanding: true },
+    Program { name: "trunkline-netavark", package: "trunkline-netavark", profile: "plugin", freestanding: false },
+];
+
 /// The programs that the workspace has.
-pub(crate) fn programs(metadata: &Metadata) -> impl Iterator<Item = &'static str> {
-    PROGRAMS.into_iter().filter(|program| metadata.packages.iter().any(|package| package.name == *program))
+pub(crate) fn programs(metadata: &Metadata) -> impl Iterator<Item = &'static Program> {
+    PROGRAMS.iter().filter(|program| metadata.packages.iter().any(|package| package.name == program.package))
 }
 
 /// Builds them into a directory of their own, which it returns.
@@ -28,7 +42,7 @@ pub(crate) fn build() -> Result<PathBuf, Error> {
     fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
     for program in programs(&metadata) {
         let built = build_program(&metadata, program)?;
-        let shipped = directory.join(program);
+        let shipped = directory.join(program.name);
         let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
         // In place of a program that may be running.
         let _ = fs::remove_file(&shipped);
@@ -38,16 +52,30 @@ pub(crate) fn build() -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
+/// Builds the CNI plugin, where cargo leaves it.
+pub(crate) fn cni() -> Result<PathBuf, Error> {
+    let metadata = cargo::metadata()?;
+    let program = programs(&metadata).find(|program| program.name == CNI);
+    program
+        .map(|program| build_program(&metadata, program))
+        .unwrap_or_else(|| Err(Error::Answer { program: "cargo metadata", reason: format!("no package has {CNI}") }))
+}
+
 /// Builds one of them, where cargo leaves it.
-pub(crate) fn build_program(metadata: &Metadata, program: &str) -> Result<PathBuf, Error> {
-    let (triple, profile) = (host_triple()?, profile(program));
+fn build_program(metadata: &Metadata, program: &Program) -> Result<PathBuf, Error> {
+    let triple = host_triple()?;
     let mut command = cargo::command();
     // By a target of its own, the flag is not for build scripts and macros. One package at a time: what another
     // one wants of a crate that both use must not end up in a plugin.
-    command.args(["build", "--locked", "--profile", profile, "--target", &triple, "--package", program]);
-    command.arg("--config").arg(format!("target.{triple}.rustflags=[\"-Ctarget-feature=+crt-static\"]"));
+    command.args(["build", "--locked", "--profile", program.profile, "--target", &triple]);
+    command.args(["--package", program.package, "--bin", program.name]);
+    if program.freestanding && is_known_without_libc(&triple) {
+        command.arg("--no-default-features");
+    } else {
+        command.arg("--config").arg(format!("target.{triple}.rustflags=[\"-Ctarget-feature=+crt-static\"]"));
+    }
     process::run(&mut command)?;
-    let built = metadata.target_directory.join(&triple).join(profile).join(program);
+    let built = metadata.target_directory.join(&triple).join(program.profile).join(program.name);
     let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
     if !is_static(&bytes) {
         return Err(Error::Rules { violations: vec![format!("{}: it wants a dynamic linker", built.display())] });
@@ -55,8 +83,13 @@ pub(crate) fn build_program(metadata: &Metadata, program: &str) -> Result<PathBu
     Ok(built)
 }
 
+/// Whether front/relay has the first instructions for such a processor.
+pub(crate) fn is_known_without_libc(triple: &str) -> bool {
+    ["x86_64-", "aarch64-"].iter().any(|processor| triple.starts_with(processor)) && triple.contains("-linux-")
+}
+
 /// What this machine's compiler builds for.
-fn host_triple() -> Result<String, Error> {
+pub(crate) fn host_triple() -> Result<String, Error> {
     let told = process::output(process::command("rustc").arg("-vV"))?;
     let triple = told.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
     triple.ok_or_else(|| Error::Answer { program: "rustc -vV", reason: "it names no host".to_owned() })
@@ -76,9 +109,20 @@ pub(crate) fn is_static(program: &[u8]) -> bool {
     (0..count).all(|n| number(start + n * size, 4).is_some_and(|kind| kind != INTERPRETER as usize))
 }
 
-/// Where `cargo build` puts programs for tests.
-pub(crate) fn beside(program: &Path) -> PathBuf {
-    program.parent().unwrap_or(Path::new(".")).to_owned()
+/// A directory with the programs for tests: as `cargo build` has left them beside `trunkline`, and the CNI plugin as it
+/// is shipped.
+pub(crate) fn for_tests(trunkline: &Path, cni: &Path) -> Result<PathBuf, Error> {
+    let metadata = cargo::metadata()?;
+    let directory = metadata.target_directory.join("dist-test");
+    fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
+    for program in programs(&metadata) {
+        let built = if program.name == CNI { cni.to_owned() } else { trunkline.with_file_name(program.name) };
+        let (bytes, placed) = (fs::read(&built).map_err(Error::file("read", &built))?, directory.join(program.name));
+        fs::write(&placed, bytes).map_err(Error::file("write", &placed))?;
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(&placed, executable).map_err(Error::file("set the mode of", &placed))?;
+    }
+    Ok(directory)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `cargo xtask lint`: everything that can be judged without running the program.
 
 use crate::error::Error;
-use crate::{cargo, deps, install, process};
+use crate::{cargo, deps, dist, install, process};
 
 /// Runs every check and stops at the first that fails.
 ///
@@ -11,6 +11,12 @@ pub(crate) fn run() -> Result<(), Error> {
     process::run(cargo::command().args(["fmt", "--all", "--check"]))?;
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     process::run(cargo::command().args(clippy))?;
+    // As it is shipped, it is another program.
+    if dist::is_known_without_libc(&dist::host_triple()?) {
+        let relay =
+            ["clippy", "--locked", "--package", "trunkline-relay", "--no-default-features", "--profile", "plugin"];
+        process::run(cargo::command().args(relay).args(["--", "-D", "warnings"]))?;
+    }
     let doc = ["doc", "--locked", "--no-deps", "--workspace"];
     process::run(cargo::command().args(doc).env("RUSTDOCFLAGS", "-D warnings"))?;
     install::cargo_deny()?;

@@ -47,6 +47,10 @@ pub const EXPORT: &str = "/v1/store/export";
 pub const METRICS: &str = "/metrics";
 /// POST `?dry_run=true`: removes what no record needs; what was, or would be, removed.
 pub const GC: &str = "/v1/gc";
+/// POST what a container runtime tells `trunkline-cni`, as `application/octet-stream`: variables as in
+/// `/proc/PID/environ` (`NAME=value`, a NUL after each), an empty one, then the configuration. What the plugin is to
+/// print, with status 200; with 422 an error of the CNI specification.
+pub const CNI: &str = "/v1/plugin/cni";
 
 /// `template` with `{reference}` filled in.
 pub(crate) fn fill(template: &str, reference: &str) -> String {

@@ -90,7 +90,7 @@ fn in_use(site: &Site<'_>) -> Vec<String> {
 
 /// Calls the CNI plugin as a runtime does.
 fn cni(daemon: &TestDaemon<'_>, verb: &str, network: &str, container: &str, sandbox: &Host) {
-    let program = lab::program().unwrap().with_file_name("trunkline-cni");
+    let program = lab::cni_program().unwrap();
     let mut command: Command = daemon.host().command::<&str>(&program.display().to_string(), []);
     command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", container).env("CNI_NETNS", sandbox.path());
     command.env("CNI_IFNAME", "eth0").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());

@@ -4,7 +4,7 @@ use crate::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What is asked.
+/// What is asked. VERSION is the program's own to answer, with no daemon about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Attach.
@@ -17,19 +17,11 @@ pub enum Verb {
     Status,
     /// Detach what the runtime does not name.
     Gc,
-    /// The versions that are spoken.
-    Version,
 }
 
 impl Verb {
-    const ALL: [(Self, &'static str); 6] = [
-        (Self::Add, "ADD"),
-        (Self::Del, "DEL"),
-        (Self::Check, "CHECK"),
-        (Self::Status, "STATUS"),
-        (Self::Gc, "GC"),
-        (Self::Version, "VERSION"),
-    ];
+    const ALL: [(Self, &'static str); 5] =
+        [(Self::Add, "ADD"), (Self::Del, "DEL"), (Self::Check, "CHECK"), (Self::Status, "STATUS"), (Self::Gc, "GC")];
 }
 
 /// The parameters.
@@ -48,27 +40,24 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// Reads the variables; none: this is no request. What the verb needs and lacks is named, all of it.
+    /// Reads the variables. What the verb needs and lacks is named, all of it.
     ///
     /// # Errors
     /// [`Error::Environment`].
-    pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, Error> {
+    pub fn read(get: impl Fn(&str) -> Option<OsString>) -> Result<Self, Error> {
         let text = |name: &str| {
             let value = get(name).unwrap_or_default().into_string();
             value.map_err(|_| Error::Environment(format!("environment variable {name} is no text")))
         };
         let command = text("CNI_COMMAND")?;
-        if command.is_empty() {
-            return Ok(None);
-        }
         let verb = Verb::ALL.into_iter().find(|(_, word)| *word == command).map(|(verb, _)| verb);
         let known = || Verb::ALL.map(|(_, word)| word).join(", ");
-        let verb =
-            verb.ok_or_else(|| Error::Environment(format!("unknown CNI_COMMAND {command:?}: {} are known", known())))?;
+        let unknown = || format!("unknown CNI_COMMAND {command:?}: {}, VERSION are known", known());
+        let verb = verb.ok_or_else(|| Error::Environment(unknown()))?;
         let needed: &[&str] = match verb {
             Verb::Add | Verb::Check => &["CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"],
             Verb::Del => &["CNI_CONTAINERID", "CNI_IFNAME"],
-            Verb::Status | Verb::Gc | Verb::Version => &[],
+            Verb::Status | Verb::Gc => &[],
         };
         let mut missing = Vec::new();
         for name in needed {
@@ -88,7 +77,7 @@ impl Environment {
         if !needed.is_empty() {
             read.check()?;
         }
-        Ok(Some(read))
+        Ok(read)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -153,21 +142,21 @@ impl Arguments {
 mod tests {
     use super::*;
 
-    fn read(variables: &[(&str, &str)]) -> Result<Option<Environment>, Error> {
+    fn read(variables: &[(&str, &str)]) -> Result<Environment, Error> {
         Environment::read(|name| variables.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into()))
     }
 
     #[test]
     fn what_each_verb_needs() {
-        assert_eq!(read(&[("CNI_IFNAME", "eth0")]).unwrap(), None);
+        assert_eq!(read(&[("CNI_IFNAME", "eth0")]).unwrap_err().code(), 4);
         let error = read(&[("CNI_COMMAND", "ADD"), ("CNI_IFNAME", "eth0")]).unwrap_err();
         assert_eq!(error.to_string(), "ADD needs CNI_CONTAINERID, CNI_NETNS in the environment");
         assert_eq!(error.code(), 4);
         let del = [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0"), ("CNI_NETNS", "")];
-        assert_eq!(read(&del).unwrap().unwrap().netns, None);
+        assert_eq!(read(&del).unwrap().netns, None);
         // A runtime may leave what it likes there.
         let status = [("CNI_COMMAND", "STATUS"), ("CNI_CONTAINERID", "-"), ("CNI_IFNAME", "a/b")];
-        assert_eq!(read(&status).unwrap().unwrap().verb, Verb::Status);
+        assert_eq!(read(&status).unwrap().verb, Verb::Status);
         assert_eq!(read(&[("CNI_COMMAND", "add")]).unwrap_err().code(), 4);
     }
 

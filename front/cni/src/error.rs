@@ -1,7 +1,7 @@
 //! Failures, with the codes of the specification (section "Error").
 
 use crate::Version;
-use api::ClientError;
+use engine::Kind;
 use model::view::Reason;
 use serde_json::json;
 
@@ -45,7 +45,7 @@ pub enum Error {
         /// The system's reason.
         reason: String,
     },
-    /// What can't be read, from the runtime or from the daemon.
+    /// What can't be read.
     #[error("cannot read {what}: {reason}")]
     Decode {
         /// What it is.
@@ -111,22 +111,15 @@ impl Error {
     }
 }
 
-impl From<ClientError> for Error {
-    fn from(error: ClientError) -> Self {
+impl From<engine::Error> for Error {
+    fn from(error: engine::Error) -> Self {
         let line = error.to_string();
-        match error {
-            ClientError::Unreachable { .. } | ClientError::Broken { .. } => Self::TryAgain(line),
-            ClientError::Answer { .. } => Self::Decode { what: "the daemon's answer", reason: line },
-            ClientError::Refused { reason: Some(Reason::HostNamespace | Reason::NoNamespace), .. } => {
-                Self::Namespace(line)
-            }
-            ClientError::Refused { reason: Some(Reason::DefinedOtherwise), .. } => Self::Config(line),
-            ClientError::Refused { status, .. } => match status {
-                400 | 404 | 413 => Self::Config(line),
-                503 => Self::TryAgain(line),
-                500 => Self::Internal(line),
-                _ => Self::Refused(line),
-            },
+        match (error.reason(), error.kind()) {
+            (Some(Reason::HostNamespace | Reason::NoNamespace), _) => Self::Namespace(line),
+            (Some(Reason::DefinedOtherwise), _) | (_, Kind::Invalid | Kind::NotFound) => Self::Config(line),
+            (_, Kind::Unavailable) => Self::TryAgain(line),
+            (_, Kind::Internal) => Self::Internal(line),
+            (_, Kind::Conflict) => Self::Refused(line),
         }
     }
 }

@@ -1,7 +1,14 @@
 //! Name servers: the configuration's `dns`, the runtime's, or those of a file (resolv.conf(5)).
 
+use crate::Error;
 use crate::config::Config;
 use crate::result::Dns;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+/// What is read of a file, in bytes: far more than a resolver does.
+const LONGEST: u64 = 64 << 10;
 
 /// What a result says of name servers: the runtime's word, the configuration's, the text of `ipam.resolvConf`.
 pub fn dns(config: &Config, resolv_conf: Option<&str>) -> Dns {
@@ -13,6 +20,22 @@ pub fn dns(config: &Config, resolv_conf: Option<&str>) -> Dns {
     });
     let given = [runtime, config.dns.clone()].into_iter().flatten().find(|dns| *dns != Dns::default());
     given.or_else(|| resolv_conf.map(read)).unwrap_or_default()
+}
+
+/// The text of `ipam.resolvConf`.
+///
+/// # Errors
+/// [`Error::Io`], for one that is no plain file, too: the daemon would wait for a pipe's other end.
+pub(crate) fn file(path: &Path) -> Result<String, Error> {
+    let read = || {
+        if !fs::metadata(path)?.is_file() {
+            return Err(io::Error::other("no plain file"));
+        }
+        let mut text = String::new();
+        File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
+        Ok(text)
+    };
+    read().map_err(|error: io::Error| Error::Io { what: format!("read {}", path.display()), reason: error.to_string() })
 }
 
 /// Reads a resolv.conf. Of several `domain` and `search` lines the last counts.
@@ -35,6 +58,14 @@ fn read(text: &str) -> Dns {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_files_are_read() {
+        for path in ["/dev/zero", "/proc/self", "/nowhere"] {
+            assert_eq!(file(Path::new(path)).unwrap_err().code(), 5, "{path}");
+        }
+        assert!(file(Path::new("/proc/self/status")).unwrap().contains("Pid"));
+    }
 
     #[test]
     fn who_comes_first() {

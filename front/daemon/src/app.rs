@@ -3,7 +3,7 @@
 use crate::answer::{Failure, json};
 use crate::gossip::Membership;
 use crate::metrics::{Histogram, Metrics};
-use crate::{body, checks, events, export};
+use crate::{body, checks, cni, events, export};
 use api::{MAX_BODY, path};
 use axum::Router;
 use axum::body::Bytes;
@@ -38,7 +38,7 @@ pub(crate) struct App {
 
 type Answer = Result<Response, Failure>;
 type Reference = Result<Path<String>, PathRejection>;
-type Payload = Result<Bytes, BytesRejection>;
+pub(crate) type Payload = Result<Bytes, BytesRejection>;
 
 /// The API of `engine`, for [`crate::serve()`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
 pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
@@ -69,6 +69,7 @@ pub(crate) fn routes(app: App) -> Router {
         .route(path::GC, post(gc))
         .route(path::EXPORT, get(records))
         .route(path::METRICS, get(metrics))
+        .route(path::CNI, post(cni::call))
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -138,15 +139,19 @@ fn reference(path: Reference) -> Result<String, Failure> {
     path.map(|Path(reference)| reference).map_err(|error| Failure::new(error.status(), error.body_text()))
 }
 
-fn payload<T: DeserializeOwned>(payload: Payload) -> Result<T, Failure> {
-    match payload {
-        Ok(bytes) => body::parse(&bytes),
-        Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => Err(Failure::new(
+/// A request's body, whole.
+pub(crate) fn bytes(payload: Payload) -> Result<Bytes, Failure> {
+    payload.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Failure::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             format!("the request's body is larger than {MAX_BODY} bytes: send less"),
-        )),
-        Err(error) => Err(Failure::new(error.status(), error.body_text())),
-    }
+        ),
+        status => Failure::new(status, error.body_text()),
+    })
+}
+
+fn payload<T: DeserializeOwned>(payload: Payload) -> Result<T, Failure> {
+    body::parse(&bytes(payload)?)
 }
 
 fn dry_run(query: Option<&str>) -> Result<bool, Failure> {

@@ -6,7 +6,7 @@
 //! - `body`: bytes to requests, with errors that name the field.
 //! - `answer`: the engine's answers and errors to HTTP.
 //! - `app`: the routes. `events`: the one route that streams.
-//! - `docker`: Docker's plugins, on sockets of their own.
+//! - `docker`: Docker's plugins, on sockets of their own. `cni`: CNI's calls, on the API's.
 //! - `checks`: tests of the underlay to other hosts. `export`: what hosts share. `metrics`: for Prometheus.
 //! - `serve`: connections, a thread each.
 //! - `service`: start, readiness, signals, stop.
@@ -17,6 +17,7 @@ mod answer;
 mod app;
 mod body;
 mod checks;
+mod cni;
 pub mod config;
 mod docker;
 mod error;

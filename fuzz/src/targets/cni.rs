@@ -4,10 +4,11 @@ use crate::outcome::{one_line, reached, serde_shape, shape};
 use ::cni::config::Config;
 use ::cni::environment::Arguments;
 use ::cni::result::{Output, output};
-use ::cni::{Environment, Error, Verb, Version, comparison, definition, resolv, wish};
+use ::cni::{Call, Environment, Error, Verb, Version, comparison, definition, resolv, wish};
 use ipnet::IpNet;
 use model::view::{EndpointView, Health};
 use model::{EndpointId, HostId, NamespaceId, NetworkId, Timestamp};
+use relay::configuration::Configuration;
 
 fn refused(error: &Error) {
     let told: serde_json::Value = serde_json::from_str(&error.json("1.1.0")).unwrap_or_default();
@@ -95,11 +96,12 @@ fn endpoint() -> EndpointView {
     }
 }
 
-/// The environment: a variable a line.
+/// A call, as `trunkline-cni` hands it on; a line's end stands for a NUL.
 pub(super) fn environment(input: &[u8]) {
-    let text = String::from_utf8_lossy(input);
-    let get = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(Into::into);
-    let Some(Some(request)) = told(Environment::read(get)) else { return };
+    let body: Vec<u8> = input.iter().map(|byte| if *byte == b'\n' { 0 } else { *byte }).collect();
+    let Some(call) = told(Call::read(&body)) else { return };
+    assert!(body.ends_with(call.config), "a configuration that nobody sent");
+    let Some(request) = told(Environment::read(|name| call.variable(name))) else { return };
     reached(format!("{:?} {}", request.verb, request.netns.is_some()));
     if let Some(arguments) = told(Arguments::read(&request.arguments)) {
         reached(format!("{} {}", arguments.ips.len().min(3), arguments.mac.is_some()));
@@ -108,6 +110,42 @@ pub(super) fn environment(input: &[u8]) {
         let config = Config { name: Some("n".into()), network: Some("n".into()), ..Config::default() };
         if let Some(wish) = told(wish::wish(&request, &config, false)) {
             assert!(model::Name::new(model::NameKind::Endpoint, &wish.name).is_ok(), "{}", wish.name);
+        }
+    }
+}
+
+/// What the program that runtimes start reads of a configuration: nothing that the daemon would read otherwise.
+pub(super) fn way(input: &[u8]) {
+    let (way, config) = (Configuration::read(input), Config::read(input));
+    match (way, config) {
+        (Ok(way), Ok(config)) => {
+            assert_eq!(way.version, config.cni_version);
+            assert_eq!(way.socket.map(Into::into), config.socket);
+            reached("both");
+        }
+        (Err(error), config) => {
+            assert!(config.is_err(), "the way cannot be read of what is a configuration: {error}");
+            reached("neither");
+        }
+        (Ok(_), Err(_)) => reached("the daemon's to refuse"),
+    }
+}
+
+/// The daemon's answer, however much of it is here.
+pub(super) fn answer(input: &[u8]) {
+    match relay::answer::Answer::read(input) {
+        Ok(None) => reached("more to come"),
+        Ok(Some(answer)) => {
+            assert!(answer.body.end <= input.len() && answer.body.start <= answer.body.end, "{answer:?}");
+            let less = relay::answer::Answer::read(&input[..answer.body.end - 1]);
+            assert!(matches!(less, Ok(None)), "{less:?}, though {answer:?}");
+            assert_eq!(relay::answer::Answer::read(&input[..answer.body.end]).ok().flatten(), Some(answer));
+            reached("whole");
+        }
+        Err(error) => {
+            let text = error.json(b"ADD", "1.1.0");
+            one_line(&text);
+            reached(shape(&error.to_string()));
         }
     }
 }

@@ -99,6 +99,8 @@ pub const ALL: &[Target] = &[
     json("docker-question", docker::question, words::DOCKER),
     json("cni-config", cni::config, words::CNI),
     text("cni-environment", cni::environment, words::CNI),
+    json("cni-way", cni::way, words::CNI),
+    text("cni-answer", cni::answer, words::ANSWERS),
     json("netavark-network", netavark::network, words::NETAVARK),
     json("netavark-attachment", netavark::attachment, words::NETAVARK),
     text("underlay-words", underlay::words, words::CHECKS),

@@ -702,6 +702,8 @@ pub(super) const CNI: &[&[u8]] = &[
     b"cni.dev/valid-attachments",
     b"containerID",
     b"ifname",
+    b"socket",
+    b"/run/trunkline/trunkline.sock",
     b"CNI_COMMAND=ADD",
     b"CNI_COMMAND=DEL",
     b"CNI_CONTAINERID=c1",
@@ -710,6 +712,21 @@ pub(super) const CNI: &[&[u8]] = &[
     b"CNI_ARGS=IP=10.0.0.5;MAC=02:00:00:00:00:01",
     b";IP=",
     b";MAC=",
+];
+
+/// The daemon's answers.
+pub(super) const ANSWERS: &[&[u8]] = &[
+    b"HTTP/1.1 200 OK\r\n",
+    b"HTTP/1.1 422 Unprocessable Content\r\n",
+    b"HTTP/1.1 100 Continue\r\n",
+    b"HTTP/1.0 404\r\n",
+    b"content-length: 2\r\n",
+    b"Content-Length: 4194305\r\n",
+    b"transfer-encoding: chunked\r\n",
+    b"connection: close\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"{}",
 ];
 
 /// Netavark's documents.

@@ -78,10 +78,11 @@ fn fill(tree: &Tree, metadata: &Metadata, programs: &Path) -> Result<(), Error> 
     let packaging = metadata.workspace_root.join("packaging");
     let mut main = PathBuf::new();
     for program in dist::programs(metadata) {
-        let source = programs.join(program);
-        let target = if program == "trunkline" { "usr/bin" } else { "usr/lib/trunkline" };
-        let placed = tree.copy(&source, &format!("{target}/{program}"), 0o755)?;
-        if program == "trunkline" {
+        let name = program.name;
+        let source = programs.join(name);
+        let target = if name == "trunkline" { "usr/bin" } else { "usr/lib/trunkline" };
+        let placed = tree.copy(&source, &format!("{target}/{name}"), 0o755)?;
+        if name == "trunkline" {
             main = placed;
         }
     }

@@ -38,6 +38,7 @@ fn broken(directory: &str, dependencies: &[(&str, Option<&str>)]) -> Vec<String>
         "engine",
         "front/api",
         "front/docker",
+        "front/relay",
         "front/daemon",
         "front/cli",
         "lab",
@@ -64,6 +65,8 @@ fn each_layer_may_use_those_below() {
     assert!(broken("front/docker", &[("engine", None), ("core/model", None)]).is_empty());
     assert!(broken("front/daemon", &[("front/docker", None)]).is_empty());
     assert!(!broken("front/docker", &[("front/daemon", None)]).is_empty());
+    assert!(broken("front/cni", &[("engine", None), ("core/model", None)]).is_empty());
+    assert!(broken("front/relay", &[("rustix", None), ("front/api", Some("dev")), ("lab", Some("dev"))]).is_empty());
     assert!(broken("front/cli", &[("front/daemon", None), ("front/api", None), ("lab", None)]).is_empty());
     assert!(broken("lab", &[("world/kernel", None), ("core/model", None)]).is_empty());
     assert!(broken("bench", &[("front/api", None), ("lab", None), ("rustix", Some("dev"))]).is_empty());
@@ -84,6 +87,8 @@ fn nothing_points_upwards_or_sideways() {
         ("front/daemon", "lab"),
         ("front/netavark", "engine"),
         ("front/netavark", "front/daemon"),
+        ("front/relay", "front/api"),
+        ("front/relay", "core/model"),
         ("lab", "engine"),
         ("front/cli", "bench"),
         ("front/cli", "xtask"),
@@ -124,6 +129,7 @@ fn the_core_takes_little_from_elsewhere() {
 
 #[test]
 fn what_is_started_for_each_container_stays_small() {
+    assert_eq!(broken("front/relay", &[("serde_json", None), ("ipnet", None)]).len(), 1);
     assert!(broken("front/netavark", &[("front/api", None), ("core/model", None), ("serde_json", None)]).is_empty());
     assert!(broken("front/netavark", &[("lab", Some("dev")), ("tempfile", Some("dev"))]).is_empty());
     assert!(broken("front/api", &[("serde_json", None), ("hyper", None)]).is_empty(), "hyper is behind a feature");
@@ -152,4 +158,9 @@ fn unsafe_is_forbidden_but_where_the_kernel_is_spoken_to() {
         .to_owned())
     };
     assert_eq!(unsafe_code(&metadata, sources).unwrap(), ["engine: its engine lacks #![forbid(unsafe_code)]"]);
+    // The relay's program may, and its library may not.
+    let mut relay = package("front/relay", &[]);
+    relay.targets.push(Target { name: "program".into(), kind: vec!["bin".into()], ..relay.targets[0].clone() });
+    let told = unsafe_code(&workspace(vec![relay]), sources).unwrap();
+    assert_eq!(told, ["front/relay: its front_relay lacks #![forbid(unsafe_code)]"]);
 }

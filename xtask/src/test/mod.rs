@@ -21,6 +21,9 @@ use targets::{Needs, TestBinary};
 /// The test target that needs the Debian package.
 const PACKAGE: &str = " ns_package";
 
+/// The tests that call the CNI plugin: its own, and those with several engines.
+const CNI: [&str; 4] = ["trunkline-relay ", "trunkline ns_engines", "trunkline cut_", PACKAGE];
+
 /// The arguments of `cargo xtask test`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -72,10 +75,13 @@ pub(crate) fn run(args: &Args) -> Result<u8, Error> {
     }
     let filtered = args.only.is_some() || args.arguments.iter().any(|a| !a.starts_with('-'));
     let mut environment = targets::environment(&built.trunkline);
-    if binaries.iter().any(|binary| binary.label.ends_with(PACKAGE)) {
-        let programs = dist::beside(&built.trunkline);
-        let package = deb::build(&programs, deb::Packing::Test)?;
-        environment.push(("TRUNKLINE_DEB".to_owned(), package.display().to_string()));
+    if binaries.iter().any(|binary| CNI.iter().any(|part| binary.label.contains(part))) {
+        let cni = dist::cni()?;
+        environment.push(("TRUNKLINE_CNI_BIN".to_owned(), cni.display().to_string()));
+        if binaries.iter().any(|binary| binary.label.ends_with(PACKAGE)) {
+            let package = deb::build(&dist::for_tests(&built.trunkline, &cni)?, deb::Packing::Test)?;
+            environment.push(("TRUNKLINE_DEB".to_owned(), package.display().to_string()));
+        }
     }
     let mut results = Results::default();
 

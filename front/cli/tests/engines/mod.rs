@@ -144,7 +144,7 @@ impl<'h> Engines<'h> {
     }
 
     fn cni(&self, verb: &str, network: &str, container: &str, netns: &str) -> Result<(), Error> {
-        let mut command = self.host.command::<&str>(&program("trunkline-cni").display().to_string(), []);
+        let mut command = self.host.command::<&str>(&lab::cni_program().unwrap().display().to_string(), []);
         command.env("CNI_COMMAND", verb).env("CNI_CONTAINERID", container).env("CNI_NETNS", netns);
         command.env("CNI_IFNAME", "eth0").env("CNI_PATH", "/usr/lib/cni").env("TRUNKLINE_SOCKET", &self.socket);
         let config = json!({

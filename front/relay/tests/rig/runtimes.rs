@@ -74,7 +74,7 @@ impl<'h> Place<'h> {
         let place = Self { daemon, host: &lan.host, directory, groups };
         // In memory, and gone with the host's mounts.
         place.shell("mount -t tmpfs tmpfs \"$1\"", &[place.directory.path()]);
-        place.shell(PREPARE, &[place.directory.path(), Path::new(env!("CARGO_BIN_EXE_trunkline-cni"))]);
+        place.shell(PREPARE, &[place.directory.path(), &lab::cni_program().unwrap()]);
         let list = json!({
             "cniVersion": "0.4.0", "name": "mcv", "plugins": [
                 { "type": "trunkline-cni", "socket": place.daemon.socket(), "master": "p0", "mode": "bridge",

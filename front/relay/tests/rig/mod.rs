@@ -130,7 +130,7 @@ impl<'h> Rig<'h> {
 
     fn program(&self) -> PathBuf {
         match &self.plugin {
-            Plugin::Ours(_) => env!("CARGO_BIN_EXE_trunkline-cni").into(),
+            Plugin::Ours(_) => lab::cni_program().unwrap(),
             Plugin::Reference(_) => Path::new(REFERENCE).join("macvlan"),
         }
     }

@@ -7,6 +7,8 @@ mod rig;
 use lab::TestDaemon;
 use rig::{Container, GATEWAY, Lan, Plugin, Rig, address, until, with};
 use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 /// The endpoints that the daemon knows.
@@ -42,9 +44,40 @@ fn the_newest_version() {
     rig.del(&c, &config).done();
     assert_eq!(rig.ask("VERSION", &Value::Null).result()["cniVersion"], "1.1.0");
     assert!(rig.ask("VERSION", &config).result()["supportedVersions"].as_array().unwrap().contains(&json!("1.1.0")));
+    // The program says by itself which versions the daemon speaks.
+    let (_, text) = rig.add(&c, &with(&config, &json!({ "cniVersion": "9.9.9" }))).error();
+    let spoken = rig.ask("VERSION", &config).result()["supportedVersions"].clone();
+    let spoken: Vec<&str> = spoken.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(text, format!("incompatible CNI version 9.9.9: {} are supported", spoken.join(", ")));
     // Started by hand.
     let about = rig.call_with("", &[], &Value::Null);
     assert!(about.success && about.stdout.is_empty() && about.stderr.contains("trunkline-cni"), "{about:?}");
+}
+
+/// What a daemon tells Prometheus, of calls that attach and detach.
+fn counted(rig: &mut Rig<'_>) -> [u32; 3] {
+    let mut stream = UnixStream::connect(rig.daemon().socket()).unwrap();
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    ["attach_seconds_count", "detach_seconds_count", "attach_failures_total"].map(|name| {
+        let line = text.lines().find(|line| line.starts_with(&format!("trunkline_{name} "))).expect(name);
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    })
+}
+
+#[test]
+fn calls_are_counted() {
+    let lan = Lan::new();
+    let mut rig = Rig::ours(&lan.host);
+    let (c, config) = (Container::new("c"), rig.config("1.1.0", &json!({})));
+    let result = rig.add(&c, &config).result();
+    assert_eq!(counted(&mut rig), [1, 0, 0]);
+    rig.check(&c, &config, &result).done();
+    assert_eq!(rig.add(&c, &config).error().0, 100);
+    assert_eq!(counted(&mut rig), [1, 0, 1]);
+    rig.del(&c, &config).done();
+    assert_eq!(counted(&mut rig), [1, 1, 1]);
 }
 
 #[test]
@@ -200,11 +233,11 @@ fn status() {
     rig.ask("STATUS", &config).done();
     lan.host.delete("p0").unwrap();
     assert_eq!(rig.ask("STATUS", &config).error().0, 51);
+    assert_eq!(rig.ask("STATUS", &with(&config, &json!({ "cniVersion": "1.0.0" }))).error().0, 1);
     rig.daemon().stop().unwrap();
     let (code, text) = rig.ask("STATUS", &config).error();
     assert_eq!(code, 50);
     assert!(text.contains("cannot reach the daemon"), "{text}");
-    assert_eq!(rig.ask("STATUS", &with(&config, &json!({ "cniVersion": "1.0.0" }))).error().0, 1);
 }
 
 #[test]
