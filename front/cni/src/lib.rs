@@ -2,7 +2,7 @@
 //! out (CNI specification 1.1.0, `SPEC.md`; configurations of 0.3.0 to 1.1.0). What runtimes start is `front/relay`,
 //! which hands on what it is told and prints what it is answered.
 //!
-//! - [`call`]: what it hands on.
+//! - [`mod@call`]: what it hands on.
 //! - [`environment`] and [`config`]: what the runtime says. [`version`]: in which version of the specification.
 //! - [`definition`]: a configuration to the network that it means. [`wish`]: to the endpoint that it asks for.
 //! - [`result`]: the engine's answer as the specification has it. [`comparison`]: a result that the runtime kept,

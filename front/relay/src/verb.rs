@@ -27,14 +27,10 @@ pub fn run<'a>(program: &[u8], variables: impl Iterator<Item = &'a [u8]>, standa
 
 /// Whether the call went well, and the answer was printed. `version` becomes the configuration's, for errors.
 fn carry_out(call: &mut Call, version: &mut String, standard: Standard<'_>) -> Result<bool, Error> {
-    let text = call.read_configuration(standard)?;
-    let is_blank = text.trim_ascii().is_empty();
-    let configuration = if is_blank { Ok(Configuration::default()) } else { Configuration::read(text) };
     let is_version = call.variable("CNI_COMMAND") == b"VERSION";
-    let configuration = match configuration {
-        Ok(_) if is_blank && !is_version => return Err(Error::Configuration("it is empty".into())),
-        read => read?,
-    };
+    let text = call.read_configuration(standard)?;
+    let configuration =
+        if is_version && text.trim_ascii().is_empty() { Configuration::default() } else { Configuration::read(text)? };
     version.clear();
     version.push_str(configuration.version());
     if is_version {
@@ -49,7 +45,8 @@ fn carry_out(call: &mut Call, version: &mut String, standard: Standard<'_>) -> R
         }
         Err(error) if error.is_away() && is_gone(call) => {
             let container = String::from_utf8_lossy(call.variable("CNI_CONTAINERID"));
-            standard.tell(&format!("trunkline-cni: {error}; it will find that {container} is gone\n"));
+            let line = format!("trunkline-cni: {error}; it will find that {container} is gone");
+            standard.tell(&(line.replace(char::is_control, " ") + "\n"));
             Ok(true)
         }
         Err(error) => Err(error),
