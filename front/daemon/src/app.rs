@@ -40,7 +40,7 @@ type Answer = Result<Response, Failure>;
 type Reference = Result<Path<String>, PathRejection>;
 type Payload = Result<Bytes, BytesRejection>;
 
-/// The API of `engine`, for [`crate::serve()`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
+/// The API of `engine`, for [`crate::Server`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
 pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
     routes(App { engine, membership: None, metrics: Arc::default(), stopping })
 }

@@ -9,7 +9,7 @@ use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::{Event, NetworkView, StoreState};
 use model::{NetworkSpec, Timestamp};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use store::Redb;
@@ -29,10 +29,9 @@ fn serve(runtime: &Runtime, directory: &Path) -> (watch::Sender<bool>, Server) {
     let engine = Engine::open(EngineConfig::new(directory), Arc::new(kernel), Arc::new(store)).unwrap();
     let (stop, stopping) = watch::channel(false);
     let router = trunkline_daemon::router(engine, stopping.clone());
-    let _inside = runtime.enter();
-    let listener = tokio::net::UnixListener::bind(directory.join("s")).unwrap();
-    let server = runtime.spawn(trunkline_daemon::serve(listener, router, stopping));
-    (stop, server)
+    let listener = UnixListener::bind(directory.join("s")).unwrap();
+    let server = trunkline_daemon::Server::start(vec![(listener, router)], stopping).unwrap();
+    (stop, runtime.spawn(server.ended()))
 }
 
 /// The API on a socket of its own.
