@@ -8,9 +8,8 @@ use api::{MAX_BODY, path};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use engine::Engine;
@@ -72,7 +71,6 @@ pub(crate) fn routes(app: App) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(axum::middleware::from_fn(log))
         .with_state(app)
 }
 
@@ -295,12 +293,4 @@ async fn unknown_path(uri: Uri) -> Failure {
 
 async fn wrong_method(method: Method, uri: Uri) -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
-}
-
-async fn log(request: Request, next: Next) -> Response {
-    let (method, uri, start) = (request.method().clone(), request.uri().clone(), Instant::now());
-    let response = next.run(request).await.into_response();
-    let (status, micros) = (response.status().as_u16(), start.elapsed().as_micros());
-    tracing::debug!(%method, %uri, status, micros, "request");
-    response
 }

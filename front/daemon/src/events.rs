@@ -62,7 +62,10 @@ impl HttpBody for Lines {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.outlet.poll_recv(context) {
             Poll::Ready(line) => Poll::Ready(line.map(|line| Ok(Frame::data(line)))),
             Poll::Pending => self.stopped.as_mut().poll(context).map(|()| None),

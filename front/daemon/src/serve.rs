@@ -8,7 +8,10 @@
 mod waiting;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
@@ -16,7 +19,7 @@ use std::io;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use waiting::{Connection, Waiting};
@@ -101,7 +104,9 @@ fn serve(runtime: &Runtime, connection: Connection<'_>) {
 /// Once the daemon stops, the call under way is the last.
 async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
     let stream = api::Stream::new(stream)?;
-    let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let routes = TowerToHyperService::new(router);
+    let connection =
+        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(|call| logged(&routes, call)));
     tokio::pin!(connection);
     let ended = tokio::select! {
         // In this order: a call that came in before the stop is one under way.
@@ -116,4 +121,19 @@ async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Recei
         tracing::debug!(%error, "a connection ended early");
     }
     Ok(())
+}
+
+/// Has a call answered; its time is in the log for those who debug.
+async fn logged(
+    routes: &TowerToHyperService<Router>,
+    call: Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return routes.call(call).await;
+    }
+    let (method, uri, start) = (call.method().clone(), call.uri().clone(), Instant::now());
+    let answer = routes.call(call).await?;
+    let (status, micros) = (answer.status().as_u16(), start.elapsed().as_micros());
+    tracing::debug!(%method, %uri, status, micros, "request");
+    Ok(answer)
 }

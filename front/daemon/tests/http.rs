@@ -12,6 +12,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use store::Redb;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -216,6 +217,29 @@ fn events_of_the_past_and_those_to_come() {
         }
         assert_eq!(count, 2);
     });
+}
+
+/// What a follower's events pass through: a thread of its own.
+fn forwarding() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.map(name).filter(|name| name.trim_end() == "events").count()
+}
+
+#[test]
+fn a_follower_that_goes_leaves_nothing_behind() {
+    let site = Site::start();
+    for _ in 0..3 {
+        let mut stream = UnixStream::connect(site.socket()).unwrap();
+        stream.write_all(b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    let begun = Instant::now();
+    // Other tests' followers go, too.
+    while forwarding() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} threads forward events to nobody", forwarding());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

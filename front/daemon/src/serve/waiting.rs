@@ -18,7 +18,7 @@ const CONNECTIONS: usize = 1024;
 const SPARE: usize = 2;
 
 /// How long others stay: the next burst may come soon.
-const STAY: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const STAY: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 
 /// The end, as epoll tells it; listeners have their index.
 const END: u64 = u64::MAX;
