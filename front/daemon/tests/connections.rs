@@ -157,8 +157,8 @@ fn one_after_another_are_served_by_those_who_wait() {
     eventually("nobody waits", || threads() == 2);
     for n in 0..2000 {
         assert_eq!(answer(site.ask(["one", "two"][n % 2], "/quick")), "quick");
-        // The last answer's thread may not wait again before the next connection is there; then a third takes turns.
-        assert!(threads() <= 6, "{}", threads());
+        // The last answer's thread may not wait again before the next connection is there: then another takes turns.
+        assert!(threads() <= 32, "{}", threads());
     }
     site.stop();
 }
@@ -213,18 +213,21 @@ fn who_connects_while_the_daemon_stops_is_served_by_the_next_one() {
 }
 
 #[test]
-fn a_call_that_came_in_before_the_stop_is_answered() {
+fn a_call_is_answered_before_the_stop_or_by_the_next_one() {
     let _alone = alone();
-    for _ in 0..200 {
+    for n in 0..300 {
         let directory = tempfile::tempdir().unwrap();
         let kept = UnixListener::bind(directory.path().join("one")).unwrap();
+        let stream = ask(UnixStream::connect(directory.path().join("one")).unwrap(), "/quick");
         let site = Site::with(directory, vec![kept.try_clone().unwrap()]);
         let Site { directory, stop, runtime, server, .. } = site;
-        let ended = runtime.spawn(server.ended());
-        let stream = ask(UnixStream::connect(directory.path().join("one")).unwrap(), "/quick");
+        // The stop comes before there is a thread, after it has answered, and at any moment between.
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_micros(n * 2) {
+            std::hint::spin_loop();
+        }
         stop.send_replace(true);
-        runtime.block_on(ended).unwrap();
-        // By the one or the other.
+        runtime.block_on(server.ended());
         let next = Site::with(directory, vec![kept]);
         assert_eq!(answer(stream), "quick");
         next.stop();
