@@ -50,8 +50,8 @@ impl Server {
         Ok(Self { waiting, threads, ended, stopping })
     }
 
-    /// Waits until `stopping` turns true, and then for the calls under way. Who connects meanwhile is not
-    /// accepted, but stays for whoever has the listener next.
+    /// Waits until `stopping` turns true, and then for the calls under way. Who connects meanwhile is refused, or stays
+    /// in the listener's queue where somebody else keeps that open.
     pub async fn ended(mut self) {
         // Without a sender nobody can stop it any more: that is as good as a stop.
         let _ = self.stopping.wait_for(|stop| *stop).await;

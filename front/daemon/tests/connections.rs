@@ -213,6 +213,26 @@ fn who_connects_while_the_daemon_stops_is_served_by_the_next_one() {
 }
 
 #[test]
+fn who_connects_to_a_socket_that_nobody_keeps_is_refused() {
+    let _alone = alone();
+    let site = Site::start();
+    let under_way = site.ask("one", "/wait");
+    eventually("it is not served", || site.gate.inside() == 1);
+    let Site { directory, gate, stop, runtime, server } = site;
+    let ended = runtime.spawn(server.ended());
+    stop.send_replace(true);
+    for name in ["one", "two"] {
+        let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+        let connect = || UnixStream::connect(directory.path().join(name));
+        eventually("clients wait for a daemon that stops", || connect().is_err_and(refused));
+    }
+    assert!(!ended.is_finished(), "a call under way was given up");
+    gate.open();
+    assert_eq!(answer(under_way), "passed");
+    runtime.block_on(ended).unwrap();
+}
+
+#[test]
 fn a_call_is_answered_before_the_stop_or_by_the_next_one() {
     let _alone = alone();
     for n in 0..300 {

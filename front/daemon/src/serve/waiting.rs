@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use tokio::sync::watch;
 
@@ -42,9 +43,16 @@ pub(super) struct Waiting {
 
 #[derive(Debug)]
 struct Listener {
-    socket: UnixListener,
+    /// None at the end.
+    socket: Mutex<Option<UnixListener>>,
     router: Router,
     connections: AtomicUsize,
+}
+
+impl Listener {
+    fn socket(&self) -> MutexGuard<'_, Option<UnixListener>> {
+        self.socket.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Waiting {
@@ -52,12 +60,13 @@ impl Waiting {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let end = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &end, epoll::EventData::new_u64(END), epoll::EventFlags::IN)?;
-        let open = |(socket, router)| Listener { socket, router, connections: AtomicUsize::new(0) };
-        let listeners: Vec<Listener> = listeners.into_iter().map(open).collect();
-        for (index, listener) in (0..).zip(&listeners) {
-            listener.socket.set_nonblocking(true)?;
-            epoll::add(&epoll, &listener.socket, epoll::EventData::new_u64(index), ARMED)?;
+        for (index, (socket, _)) in (0..).zip(&listeners) {
+            socket.set_nonblocking(true)?;
+            epoll::add(&epoll, socket, epoll::EventData::new_u64(index), ARMED)?;
         }
+        let open =
+            |(socket, router)| Listener { socket: Mutex::new(Some(socket)), router, connections: AtomicUsize::new(0) };
+        let listeners = listeners.into_iter().map(open).collect();
         Ok(Self { epoll, end, listeners, threads: AtomicUsize::new(0), stopping })
     }
 
@@ -76,8 +85,10 @@ impl Waiting {
         *self.stopping.borrow()
     }
 
-    /// Wakes all threads that wait, once `stopping` has turned true.
+    /// Closes the listeners, once `stopping` has turned true, and wakes all threads that wait. Who connects is refused,
+    /// or stays in the queue for whoever has the same socket.
     pub(super) fn end(&self) {
+        self.listeners.iter().for_each(|listener| drop(listener.socket().take()));
         // Never read, so it is readable for each of them. The first addition to a counter cannot fail.
         if let Err(error) = rustix::io::write(&self.end, &1_u64.to_ne_bytes()) {
             tracing::error!(%error, "connections are waited for even now");
@@ -137,7 +148,11 @@ impl Waiting {
     /// None if whoever it was has gone.
     fn accept(&self, index: usize) -> io::Result<Option<Connection<'_>>> {
         let listener = &self.listeners[index];
-        match listener.socket.accept() {
+        let accepted = match &*listener.socket() {
+            Some(socket) => socket.accept(),
+            None => return Ok(None),
+        };
+        match accepted {
             Ok((stream, _)) => {
                 let connections = listener.connections.fetch_add(1, SeqCst) + 1;
                 if connections < CONNECTIONS {
@@ -156,7 +171,9 @@ impl Waiting {
     /// Lets the next connection to a listener wake a thread: at once if it is there already.
     fn arm(&self, index: usize) {
         let data = epoll::EventData::new_u64(index as u64);
-        if let Err(error) = epoll::modify(&self.epoll, &self.listeners[index].socket, data, ARMED) {
+        if let Some(socket) = &*self.listeners[index].socket()
+            && let Err(error) = epoll::modify(&self.epoll, socket, data, ARMED)
+        {
             tracing::error!(%error, "connections are not waited for any more");
         }
     }
