@@ -54,7 +54,7 @@ impl Attachment {
     }
 
     /// As `make`, and with what networks declare besides: IPv6 off, or without autoconfiguration, before the link comes
-    /// up, and the alias, in one message with that. The sandbox is fresh, so the link is its eth0.
+    /// up, and the alias. The sandbox is fresh, so the link is its eth0.
     pub(crate) fn make_as_declared(&self, hand: &mut Hand, lower: u32, sandbox: &Sandbox) -> Result<(), Error> {
         let new = numbered(message::new_link(&self.link, "eth%d", Some(lower), Some(sandbox.as_fd())), INDEX);
         hand.host.ask(new, CREATE).map_err(refused("make a link"))?;
@@ -74,7 +74,8 @@ impl Attachment {
         for address in &self.addresses {
             inside.ask(message::new_address(INDEX, *address, false), CREATE).map_err(refused("add an address"))?;
         }
-        inside.ask(message::set_link_up(INDEX, "the floor's"), 0).map_err(refused("bring a link up"))?;
+        inside.ask(message::set_link_alias(INDEX, "the floor's"), 0).map_err(refused("name a link"))?;
+        inside.ask(message::set_link_up(INDEX), 0).map_err(refused("bring a link up"))?;
         for route in &self.routes {
             inside.ask(message::new_route(INDEX, route), CREATE).map_err(refused("add a route"))?;
         }

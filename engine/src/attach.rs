@@ -2,7 +2,7 @@
 
 use crate::admission::{Wish, admit, claim, free_route_priority};
 use crate::engine::{entropy, now};
-use crate::intent::Intent;
+use crate::intent::{Intent, Subject};
 use crate::reservation::Reservation;
 use crate::target::place;
 use crate::{Engine, Error, records};
@@ -144,7 +144,7 @@ impl Engine {
             state.held.insert(held.id.clone(), (network.clone(), held.clone()));
         }
         self.drop_idle(&reserved.network)?;
-        self.runs.settle(&endpoint_intent(&reserved.network, &reserved.endpoint))
+        self.runs.settle(Subject::Endpoint(reserved.endpoint.id.clone()))
     }
 
     /// What a conflict on a shared store means: another host was quicker.
@@ -251,8 +251,7 @@ impl Engine {
     /// the claim, so that whoever loses it has sent nothing.
     fn realise(&self, reserved: &Reserved<'_>) -> Result<Option<Made>, Error> {
         let Reserved { network, endpoint, seen, held, .. } = reserved;
-        let intent = endpoint_intent(network, endpoint);
-        self.runs.write(&intent)?;
+        self.runs.write(&Intent::endpoint(network, endpoint))?;
         let failed = || Error::store("record endpoint", &endpoint.name);
         let link = match held {
             Some(held) => {
@@ -291,7 +290,7 @@ impl Engine {
         if network.settings.host_access {
             self.refresh_shim(network)?;
         }
-        self.runs.settle(&intent)?;
+        self.runs.settle(Subject::Endpoint(endpoint.id.clone()))?;
         Ok(link)
     }
 
@@ -417,7 +416,7 @@ impl Engine {
             state.unsettled.insert(id.to_string());
             (network, endpoint)
         };
-        if let Err(error) = self.runs.write(&endpoint_intent(&network, &endpoint)) {
+        if let Err(error) = self.runs.write(&Intent::endpoint(&network, &endpoint)) {
             self.state().unsettled.remove(id.as_str());
             return Err(error);
         }
@@ -427,10 +426,6 @@ impl Engine {
         self.emit("endpoint", "disconnect", id.as_str(), endpoint.name.as_str(), &attributes);
         Ok(())
     }
-}
-
-pub(crate) fn endpoint_intent(network: &Network, endpoint: &Endpoint) -> Intent {
-    Intent::Endpoint { network: Box::new(network.clone()), endpoint: Box::new(endpoint.clone()) }
 }
 
 /// Whether the kernel refused a default route because one of its metric is there already: not ours, for ours

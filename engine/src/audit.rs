@@ -72,9 +72,9 @@ impl Engine {
     }
 
     /// Intents of operations that are not under way.
-    fn stale_intents(&self) -> Result<Vec<Intent>, Error> {
-        let stale = |intent: &Intent| self.reservations.try_take(intent_key(intent)).is_some();
-        let found: Vec<Intent> = self.runs.intents()?.into_iter().filter(stale).collect();
+    fn stale_intents(&self) -> Result<Vec<Intent<'static>>, Error> {
+        let stale = |intent: &Intent<'_>| self.reservations.try_take(intent_key(intent)).is_some();
+        let found: Vec<_> = self.runs.intents()?.into_iter().filter(stale).collect();
         // One that was under way when the directory was read may have ended in peace since.
         let left = self.runs.intents()?;
         Ok(found.into_iter().filter(|i| left.contains(i)).collect())
@@ -122,12 +122,12 @@ impl Engine {
     }
 
     /// All that can be settled; the first error.
-    fn settle_all(&self, intents: &[Intent]) -> Result<(), Error> {
+    fn settle_all(&self, intents: &[Intent<'_>]) -> Result<(), Error> {
         let mut outcome = Ok(());
         for intent in intents {
             let _mine = self.reservations.take([intent_key(intent)]);
             // Its operation may have ended in peace since.
-            if self.runs.is_open(intent) {
+            if self.runs.is_open(&intent.subject()) {
                 outcome = outcome.and(self.settle(intent));
             }
         }
@@ -196,7 +196,7 @@ pub(crate) fn changes(ops: &[plan::Op]) -> String {
 }
 
 /// The key under which an intent's operation holds its object.
-fn intent_key(intent: &Intent) -> String {
+fn intent_key(intent: &Intent<'_>) -> String {
     match intent {
         Intent::Network { network, .. } => network.id.to_string(),
         Intent::Endpoint { endpoint, .. } => endpoint.id.to_string(),
@@ -204,7 +204,7 @@ fn intent_key(intent: &Intent) -> String {
     }
 }
 
-fn intent_name(intent: &Intent) -> String {
+fn intent_name(intent: &Intent<'_>) -> String {
     match intent {
         Intent::Network { network, .. } => network.name.to_string(),
         Intent::Endpoint { endpoint, .. } => endpoint.name.to_string(),

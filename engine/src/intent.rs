@@ -6,47 +6,75 @@
 //! Besides, the exit codes of sandboxes whose command ended while the daemon was away.
 
 use crate::Error;
-use model::{Endpoint, Network, ProvisionedLink, Sandbox, SandboxId};
+use model::{Endpoint, EndpointId, Network, NetworkId, ProvisionedLink, Sandbox, SandboxId};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{ErrorKind, Read, Seek};
+use std::io::{BufRead, BufReader, ErrorKind, Seek};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// What ends an intent in its file.
+const END: u8 = b'\n';
+/// Room for most.
+const LINE: usize = 2048;
+
 /// An operation under way. Each names, in full, what it may leave behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
-pub(crate) enum Intent {
+pub(crate) enum Intent<'a> {
     /// A network is made or removed, and these parents with it.
     Network {
         /// The network.
-        network: Box<Network>,
+        network: Cow<'a, Network>,
         /// The parents, the lowest first.
-        parents: Vec<ProvisionedLink>,
+        parents: Cow<'a, [ProvisionedLink]>,
     },
     /// An endpoint is attached or detached.
     Endpoint {
         /// Its network.
-        network: Box<Network>,
+        network: Cow<'a, Network>,
         /// The endpoint.
-        endpoint: Box<Endpoint>,
+        endpoint: Cow<'a, Endpoint>,
     },
     /// A sandbox is made, with its endpoints.
     Sandbox {
         /// The sandbox.
-        sandbox: Box<Sandbox>,
+        sandbox: Cow<'a, Sandbox>,
     },
 }
 
-impl Intent {
-    /// What it is about: there is one at a time for each object.
-    fn key(&self) -> String {
+/// What an intent is about: there is one at a time for each.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    Network(NetworkId),
+    Endpoint(EndpointId),
+    Sandbox(SandboxId),
+}
+
+impl<'a> Intent<'a> {
+    /// Of a network and the parents that are made or removed with it.
+    pub(crate) fn network(network: &'a Network, parents: &'a [ProvisionedLink]) -> Self {
+        Self::Network { network: Cow::Borrowed(network), parents: Cow::Borrowed(parents) }
+    }
+
+    /// Of an endpoint.
+    pub(crate) fn endpoint(network: &'a Network, endpoint: &'a Endpoint) -> Self {
+        Self::Endpoint { network: Cow::Borrowed(network), endpoint: Cow::Borrowed(endpoint) }
+    }
+
+    /// Of a sandbox.
+    pub(crate) fn sandbox(sandbox: &'a Sandbox) -> Self {
+        Self::Sandbox { sandbox: Cow::Borrowed(sandbox) }
+    }
+
+    pub(crate) fn subject(&self) -> Subject {
         match self {
-            Self::Network { network, .. } => format!("network {}", network.id),
-            Self::Endpoint { endpoint, .. } => format!("endpoint {}", endpoint.id),
-            Self::Sandbox { sandbox } => format!("sandbox {}", sandbox.id),
+            Self::Network { network, .. } => Subject::Network(network.id.clone()),
+            Self::Endpoint { endpoint, .. } => Subject::Endpoint(endpoint.id.clone()),
+            Self::Sandbox { sandbox } => Subject::Sandbox(sandbox.id.clone()),
         }
     }
 }
@@ -60,11 +88,11 @@ pub(crate) struct RunDir {
     slots: Mutex<Slots>,
 }
 
-/// The files in `intents/`, all open. Each holds an intent or is empty; they are used again, for to make and to unlink
-/// one each time is most of what an intent costs.
+/// The files in `intents/`, all open. The first line of each is an intent or empty; they are used again, for to make and
+/// to unlink one each time is most of what an intent costs, and to give its page back most of the rest.
 #[derive(Debug, Default)]
 struct Slots {
-    open: BTreeMap<String, Slot>,
+    open: BTreeMap<Subject, Slot>,
     free: Vec<Slot>,
     made: usize,
 }
@@ -81,14 +109,20 @@ impl Slot {
         Ok(Self { file: file.map_err(failed("open", &path))?, path })
     }
 
+    /// The first line. What follows is of an earlier, longer intent.
     fn read(&self) -> Result<Vec<u8>, Error> {
         let mut text = Vec::new();
-        let read = (&self.file).rewind().and_then(|()| (&self.file).read_to_end(&mut text));
-        read.map(|_| text).map_err(failed("read", &self.path))
+        let read = (&self.file).rewind().and_then(|()| BufReader::new(&self.file).read_until(END, &mut text));
+        read.map_err(failed("read", &self.path))?;
+        text.pop_if(|last| *last == END);
+        Ok(text)
     }
 
-    fn write(&self, text: &[u8]) -> Result<(), Error> {
-        self.file.write_all_at(text, 0).map_err(failed("write", &self.path))
+    /// Writes one line over an empty one. Its first byte comes last: whoever reads before that finds the empty line.
+    fn write(&self, line: &[u8]) -> Result<(), Error> {
+        let Some((first, rest)) = line.split_first() else { return Ok(()) };
+        let written = self.file.write_all_at(rest, 1).and_then(|()| self.file.write_all_at(&[*first], 0));
+        written.map_err(failed("write", &self.path))
     }
 
     fn remove(&self) -> Result<(), Error> {
@@ -96,7 +130,7 @@ impl Slot {
     }
 
     fn clear(&self) -> Result<(), Error> {
-        self.file.set_len(0).map_err(failed("empty", &self.path))
+        self.file.write_all_at(&[END], 0).map_err(failed("empty", &self.path))
     }
 }
 
@@ -117,10 +151,10 @@ impl RunDir {
         for entry in fs::read_dir(&dir.intents).map_err(failed("read", &dir.intents))? {
             let slot = Slot::open(entry.map_err(failed("read", &dir.intents))?.path())?;
             let text = slot.read()?;
-            match serde_json::from_slice::<Intent>(&text) {
+            match serde_json::from_slice::<Intent<'_>>(&text) {
                 // Two of one object: it was being written again, and both say the same.
                 Ok(intent) => {
-                    let earlier = slots.open.insert(intent.key(), slot);
+                    let earlier = slots.open.insert(intent.subject(), slot);
                     earlier.iter().try_for_each(Slot::remove)?;
                 }
                 Err(error) => {
@@ -146,15 +180,18 @@ impl RunDir {
     }
 
     /// Writes an intent; not synced: a tmpfs goes with the kernel state that it describes.
-    pub(crate) fn write(&self, intent: &Intent) -> Result<(), Error> {
-        let text = serde_json::to_vec(intent).unwrap_or_default();
+    pub(crate) fn write(&self, intent: &Intent<'_>) -> Result<(), Error> {
+        let mut line = Vec::with_capacity(LINE);
+        // No value of these types fails to be written; and JSON has no line ends of its own.
+        let _ = serde_json::to_writer(&mut line, intent);
+        line.push(END);
         let free = self.slots().free.pop();
         let slot = free.map_or_else(|| self.new_slot(), Ok)?;
-        let written = slot.write(&text);
+        let written = slot.write(&line);
         let mut slots = self.slots();
         let idle = match &written {
             // The same again, of a withdrawal that is repeated: the earlier one goes when this one stands.
-            Ok(()) => slots.open.insert(intent.key(), slot),
+            Ok(()) => slots.open.insert(intent.subject(), slot),
             Err(_) => Some(slot),
         };
         // One that can't be emptied is not used again.
@@ -179,25 +216,24 @@ impl RunDir {
     }
 
     /// Whether an intent is there still.
-    pub(crate) fn is_open(&self, intent: &Intent) -> bool {
-        self.slots().open.contains_key(&intent.key())
+    pub(crate) fn is_open(&self, subject: &Subject) -> bool {
+        self.slots().open.contains_key(subject)
     }
 
     /// Removes an intent: the operation is complete, or nothing of it is left.
-    pub(crate) fn settle(&self, intent: &Intent) -> Result<(), Error> {
-        let key = intent.key();
-        let Some(slot) = self.slots().open.remove(&key) else { return Ok(()) };
+    pub(crate) fn settle(&self, subject: Subject) -> Result<(), Error> {
+        let Some(slot) = self.slots().open.remove(&subject) else { return Ok(()) };
         let cleared = slot.clear();
         let mut slots = self.slots();
         match &cleared {
             Ok(()) => slots.free.push(slot),
-            Err(_) => drop(slots.open.insert(key, slot)),
+            Err(_) => drop(slots.open.insert(subject, slot)),
         }
         cleared
     }
 
     /// The intents that are there.
-    pub(crate) fn intents(&self) -> Result<Vec<Intent>, Error> {
+    pub(crate) fn intents(&self) -> Result<Vec<Intent<'static>>, Error> {
         let slots = self.slots();
         let texts: Result<Vec<_>, _> = slots.open.values().map(Slot::read).collect();
         Ok(texts?.iter().filter_map(|text| serde_json::from_slice(text).ok()).collect())
@@ -223,4 +259,55 @@ impl RunDir {
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Error {
     let path = path.to_owned();
     move |error| Error::RunDir { operation, path, reason: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::{NamespaceId, SandboxProcess, SandboxStatus, Timestamp};
+
+    fn sandbox(id: u8, command: &str) -> Sandbox {
+        Sandbox {
+            id: SandboxId::from_entropy([id; 32]),
+            name: model::Name::new(model::NameKind::Sandbox, "web").unwrap(),
+            process: SandboxProcess { pid: 1, started: 2 },
+            namespace: NamespaceId { device: 3, inode: 4, boot: "b".into() },
+            command: vec![command.into()],
+            log: None,
+            remove: false,
+            status: SandboxStatus::Running,
+            created: Timestamp(0),
+        }
+    }
+
+    #[test]
+    fn a_file_is_used_again_and_shows_the_latest_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (long, short) = (sandbox(1, &"x".repeat(5000)), sandbox(2, "sh"));
+        let runs = RunDir::open(dir.path()).unwrap();
+        runs.write(&Intent::sandbox(&long)).unwrap();
+        runs.settle(Subject::Sandbox(long.id.clone())).unwrap();
+        assert!(RunDir::open(dir.path()).unwrap().intents().unwrap().is_empty());
+
+        let runs = RunDir::open(dir.path()).unwrap();
+        runs.write(&Intent::sandbox(&long)).unwrap();
+        runs.settle(Subject::Sandbox(long.id.clone())).unwrap();
+        runs.write(&Intent::sandbox(&short)).unwrap();
+        assert_eq!(fs::read_dir(dir.path().join("intents")).unwrap().count(), 1);
+        assert_eq!(RunDir::open(dir.path()).unwrap().intents().unwrap(), [Intent::sandbox(&short)]);
+    }
+
+    /// What a process killed between the two writes of an intent leaves is none.
+    #[test]
+    fn an_intent_counts_from_its_first_byte_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let (long, short) = (sandbox(1, &"x".repeat(5000)), sandbox(2, "sh"));
+        let runs = RunDir::open(dir.path()).unwrap();
+        runs.write(&Intent::sandbox(&long)).unwrap();
+        runs.settle(Subject::Sandbox(long.id.clone())).unwrap();
+        let file = File::options().write(true).open(dir.path().join("intents/1.json")).unwrap();
+        let line = serde_json::to_vec(&Intent::sandbox(&short)).unwrap();
+        file.write_all_at(&line[1..], 1).unwrap();
+        assert!(RunDir::open(dir.path()).unwrap().intents().unwrap().is_empty());
+    }
 }

@@ -3,7 +3,7 @@
 use crate::admission::{Wish, claim};
 use crate::draft::{Draft, Looked, ParentFacts, settle_on, words};
 use crate::engine::entropy;
-use crate::intent::Intent;
+use crate::intent::{Intent, Subject};
 use crate::state::State;
 use crate::{Engine, Error, records};
 use ipnet::IpNet;
@@ -126,15 +126,14 @@ impl Engine {
             state.unsettled.insert(network.id.to_string());
             (view, network, parents)
         };
-        let intent = Intent::Network { network: Box::new(network.clone()), parents: parents.clone() };
-        if let Err(error) = self.runs.write(&intent) {
+        if let Err(error) = self.runs.write(&Intent::network(&network, &parents)) {
             self.state().unsettled.remove(network.id.as_str());
             return Err(error);
         }
         // Whoever asked for an address is refused when it names its endpoint.
         if let Err(error) = self.release_all_alone(&network.id).and_then(|()| self.close_network(&network)) {
             self.state().unsettled.remove(network.id.as_str());
-            self.runs.settle(&intent)?;
+            self.runs.settle(Subject::Network(network.id))?;
             return Err(error);
         }
         self.withdraw_network(&network, &parents)?;
@@ -329,8 +328,7 @@ impl Engine {
     }
 
     fn realise_network(&self, draft: &Draft) -> Result<(), Error> {
-        let intent = Intent::Network { network: Box::new(draft.network.clone()), parents: draft.make.clone() };
-        self.runs.write(&intent)?;
+        self.runs.write(&Intent::network(&draft.network, &draft.make))?;
         let failed = || Error::store("record network", &draft.network.name);
         let pending = match self.is_shared() {
             false => self.store.submit(records::put_parents(records::put_network(&draft.network, None), &draft.make)),
@@ -354,7 +352,7 @@ impl Engine {
             let known = state.revisions.entry(draft.network.id.clone()).or_insert(revision);
             *known = revision.max(*known);
         }
-        self.runs.settle(&intent)
+        self.runs.settle(Subject::Network(draft.network.id.clone()))
     }
 
     fn make_host_links(&self, draft: &Draft) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! the engine attaches it, remembers it, and takes its endpoints away when it ends.
 
 use crate::engine::{entropy, now};
-use crate::intent::Intent;
+use crate::intent::{Intent, Subject};
 use crate::target::place;
 use crate::{Engine, Error, records};
 use model::request::{ExitReport, SandboxRequest};
@@ -15,8 +15,7 @@ impl Engine {
         let id = SandboxId::from_entropy(entropy()?);
         let _mine = self.reservations.take([id.to_string()]);
         let sandbox = self.reserve_sandbox(id, request)?;
-        let intent = Intent::Sandbox { sandbox: Box::new(sandbox.clone()) };
-        let made = self.realise_sandbox(request, &sandbox, &intent);
+        let made = self.realise_sandbox(request, &sandbox);
         if let Err(error) = made {
             if let Err(undo) = self.withdraw_sandbox(&sandbox) {
                 tracing::error!(sandbox = %sandbox.name, error = %undo, "a failed sandbox is still to be undone");
@@ -56,8 +55,8 @@ impl Engine {
         Ok(sandbox)
     }
 
-    fn realise_sandbox(&self, request: &SandboxRequest, sandbox: &Sandbox, intent: &Intent) -> Result<(), Error> {
-        self.runs.write(intent)?;
+    fn realise_sandbox(&self, request: &SandboxRequest, sandbox: &Sandbox) -> Result<(), Error> {
+        self.runs.write(&Intent::sandbox(sandbox))?;
         let pending = self.local.submit(records::put_sandbox(sandbox));
         let attached = request.endpoints.iter().try_for_each(|spec| {
             let mut at = self.locate_process(sandbox.process.pid)?;
@@ -67,7 +66,7 @@ impl Engine {
         let recorded = pending.wait().map_err(Error::store("record sandbox", &sandbox.name));
         attached?;
         recorded?;
-        self.runs.settle(intent)
+        self.runs.settle(Subject::Sandbox(sandbox.id.clone()))
     }
 
     /// Notes that a sandbox's command ended, and takes its endpoints away.

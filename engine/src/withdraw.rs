@@ -1,10 +1,9 @@
 //! The one way out: a detach, a removal, a failed creation and an operation that a crash cut short all
 //! end here. Each withdrawal may be repeated; its intent goes when all of it is done.
 
-use crate::attach::endpoint_intent;
 use crate::claim;
 use crate::engine::now;
-use crate::intent::Intent;
+use crate::intent::{Intent, Subject};
 use crate::target::place;
 use crate::{Engine, Error, records};
 use kernel::Place;
@@ -64,7 +63,7 @@ impl Engine {
             self.refresh_shim(network)?;
         }
         self.forget_handed(&endpoint.id)?;
-        self.runs.settle(&endpoint_intent(network, endpoint))
+        self.runs.settle(Subject::Endpoint(endpoint.id.clone()))
     }
 
     /// The value that an endpoint's claims get when it goes, and since when, if its engine gives them back itself.
@@ -125,7 +124,7 @@ impl Engine {
         gone_or(deleted).map_err(failed())?;
         self.forget_parents(parents)?;
         self.forget_network(network, parents, removed);
-        self.runs.settle(&Intent::Network { network: Box::new(network.clone()), parents: parents.to_vec() })
+        self.runs.settle(Subject::Network(network.id.clone()))
     }
 
     /// What this host has of a network that is no more.
@@ -185,11 +184,11 @@ impl Engine {
         state.unsettled.remove(sandbox.id.as_str());
         drop(state);
         self.runs.forget_exit(&sandbox.id);
-        self.runs.settle(&Intent::Sandbox { sandbox: Box::new(sandbox.clone()) })
+        self.runs.settle(Subject::Sandbox(sandbox.id.clone()))
     }
 
     /// Takes away what an unfinished operation left.
-    pub(crate) fn settle(&self, intent: &Intent) -> Result<(), Error> {
+    pub(crate) fn settle(&self, intent: &Intent<'_>) -> Result<(), Error> {
         match intent {
             // It may be an attach that never had its claims.
             Intent::Endpoint { network, endpoint } => self.withdraw_unclaimed(network, endpoint),

@@ -1,15 +1,16 @@
 //! Identifiers: 256 random bits, written as 64 hexadecimal digits, as Docker's.
 
 use crate::Error;
-use serde::{Deserialize, Serialize};
-use std::{fmt, str::FromStr};
+use serde::{Deserialize, Serialize, Serializer};
+use std::{fmt, str::FromStr, sync::Arc};
 
 macro_rules! id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(String);
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+        #[serde(try_from = "String")]
+        // Shared: every index of the records, and every view of them, has copies.
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// An identifier out of 32 bytes of entropy.
@@ -20,7 +21,7 @@ macro_rules! id {
                     // Writing to a String cannot fail.
                     let _ = write!(text, "{byte:02x}");
                 }
-                Self(text)
+                Self(text.into())
             }
 
             /// All 64 digits.
@@ -35,7 +36,7 @@ macro_rules! id {
             fn from_str(text: &str) -> Result<Self, Error> {
                 let digit = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
                 match text.len() == 64 && text.bytes().all(digit) {
-                    true => Ok(Self(text.to_owned())),
+                    true => Ok(Self(text.into())),
                     false => Err(Error::Id { text: text.into() }),
                 }
             }
@@ -47,7 +48,13 @@ macro_rules! id {
         }
 
         impl From<$name> for String {
-            fn from(id: $name) -> Self { id.0 }
+            fn from(id: $name) -> Self { id.as_str().to_owned() }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
         }
 
         impl fmt::Display for $name {

@@ -1,8 +1,9 @@
 //! Names of networks, endpoints and sandboxes, by Docker's rule.
 
 use crate::Error;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
+use std::sync::Arc;
 
 /// What a name belongs to; only for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +27,10 @@ impl NameKind {
 }
 
 /// A name: a letter or digit, then letters, digits, `_`, `.` or `-`; at most 128 bytes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(try_from = "String")]
+// Shared: the address plan names the owner of each address, and so do indexes and views.
+pub struct Name(Arc<str>);
 
 impl Name {
     /// Longest name taken, in bytes.
@@ -48,7 +50,7 @@ impl Name {
             None
         };
         match reason {
-            None => Ok(Self(text.to_owned())),
+            None => Ok(Self(text.into())),
             Some(reason) => Err(Error::Name { kind: kind.word(), name: text.to_owned(), reason }),
         }
     }
@@ -65,9 +67,15 @@ impl fmt::Display for Name {
     }
 }
 
+impl Serialize for Name {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
 impl From<Name> for String {
     fn from(name: Name) -> Self {
-        name.0
+        name.as_str().to_owned()
     }
 }
 

@@ -341,8 +341,7 @@ impl Member {
     }
 
     pub(crate) fn intents(&self) -> usize {
-        let files = std::fs::read_dir(self.run_dir.path().join("intents")).unwrap();
-        files.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 0).count()
+        super::intents(self.run_dir.path())
     }
 
     pub(crate) fn findings(&self) -> Vec<String> {

@@ -305,8 +305,7 @@ impl<K: Kernel + 'static> Rig<K> {
 
     /// The intents that are left in the run directory.
     pub(crate) fn intents(&self) -> usize {
-        let files = std::fs::read_dir(self.run_dir.path().join("intents")).unwrap();
-        files.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 0).count()
+        intents(self.run_dir.path())
     }
 
     /// The store's keys.
@@ -378,4 +377,10 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
     panic!("never: {what}");
+}
+
+/// How many files of a run directory hold an intent: the others' first lines are empty.
+fn intents(run_dir: &Path) -> usize {
+    let files = std::fs::read_dir(run_dir.join("intents")).unwrap();
+    files.filter(|file| !std::fs::read(file.as_ref().unwrap().path()).unwrap().starts_with(b"\n")).count()
 }

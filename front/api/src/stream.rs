@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 #[derive(Debug)]
 pub struct Stream {
     socket: AsyncFd<UnixStream>,
+    /// Whether it was read before.
+    read: bool,
     /// The same socket, once it was full.
     full: Option<AsyncFd<UnixStream>>,
 }
@@ -26,7 +28,7 @@ impl Stream {
     /// The runtime cannot watch the socket.
     pub fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        Ok(Self { socket: registered(socket, Interest::READABLE)?, full: None })
+        Ok(Self { socket: registered(socket, Interest::READABLE)?, read: false, full: None })
     }
 
     fn poll_write_by(
@@ -65,7 +67,19 @@ fn registered(socket: UnixStream, interest: Interest) -> io::Result<AsyncFd<Unix
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        // What came before the runtime has looked is there all the same: who has accepted a connection need not ask
+        // the kernel again, nor take it for one without a request.
+        if !std::mem::replace(&mut self.read, true)
+            && let Ok(read) = self.socket.get_ref().read(buffer.initialize_unfilled())
+        {
+            buffer.advance(read);
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let mut ready = ready!(self.socket.poll_read_ready(context))?;
             let room = buffer.initialize_unfilled();

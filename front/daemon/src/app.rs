@@ -8,9 +8,8 @@ use api::{MAX_BODY, path};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, State};
 use axum::http::{Method, StatusCode, Uri, header};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use engine::Engine;
@@ -40,7 +39,7 @@ type Answer = Result<Response, Failure>;
 type Reference = Result<Path<String>, PathRejection>;
 pub(crate) type Payload = Result<Bytes, BytesRejection>;
 
-/// The API of `engine`, for [`crate::serve()`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
+/// The API of `engine`, for [`crate::Server`]. Its calls block the thread that they are made on. Streams end when `stopping` turns true.
 pub fn router(engine: Arc<Engine>, stopping: watch::Receiver<bool>) -> Router {
     routes(App { engine, membership: None, metrics: Arc::default(), stopping })
 }
@@ -73,7 +72,6 @@ pub(crate) fn routes(app: App) -> Router {
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::max(MAX_BODY))
-        .layer(axum::middleware::from_fn(log))
         .with_state(app)
 }
 
@@ -300,12 +298,4 @@ async fn unknown_path(uri: Uri) -> Failure {
 
 async fn wrong_method(method: Method, uri: Uri) -> Failure {
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, format!("{} does not take {method}", uri.path()))
-}
-
-async fn log(request: Request, next: Next) -> Response {
-    let (method, uri, start) = (request.method().clone(), request.uri().clone(), Instant::now());
-    let response = next.run(request).await.into_response();
-    let (status, micros) = (response.status().as_u16(), start.elapsed().as_micros());
-    tracing::debug!(%method, %uri, status, micros, "request");
-    response
 }

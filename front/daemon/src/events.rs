@@ -3,17 +3,19 @@
 use crate::answer::Failure;
 use crate::app::App;
 use crate::body;
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{RawQuery, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use http_body_util::channel::{Channel, Sender};
+use hyper::body::Frame;
 use model::Timestamp;
 use model::view::Event;
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
-use tokio::sync::watch;
 
 /// How often a follower's thread looks whether its client is still there.
 const LOOK_UP: Duration = Duration::from_millis(250);
@@ -44,9 +46,31 @@ pub(crate) async fn stream(State(app): State<App>, RawQuery(query): RawQuery) ->
             Failure::new(axum::http::StatusCode::SERVICE_UNAVAILABLE, format!("cannot follow events: {error}"))
         })?;
     }
-    let (sender, channel) = Channel::<Bytes, std::io::Error>::new(16);
-    tokio::spawn(send(outlet, sender, app.stopping));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(channel)).into_response())
+    let mut stopping = app.stopping;
+    let stopped = Box::pin(async move { drop(stopping.wait_for(|stop| *stop).await) });
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], Body::new(Lines { outlet, stopped })).into_response())
+}
+
+/// The answer's body: lines until there are no more, or the daemon stops. It ends with its connection, and all
+/// that it waits for with it: no task stays behind on a thread that serves others next.
+struct Lines {
+    outlet: UnboundedReceiver<Bytes>,
+    stopped: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl HttpBody for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.outlet.poll_recv(context) {
+            Poll::Ready(line) => Poll::Ready(line.map(|line| Ok(Frame::data(line)))),
+            Poll::Pending => self.stopped.as_mut().poll(context).map(|()| None),
+        }
+    }
 }
 
 /// Passes events on until the client is gone or the engine is.
@@ -64,25 +88,6 @@ fn forward(live: &Receiver<Event>, mut past: Vec<Event>, lines: &UnboundedSender
             Err(RecvTimeoutError::Timeout) => past.clear(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
-    }
-}
-
-async fn send(
-    mut outlet: UnboundedReceiver<Bytes>,
-    mut sender: Sender<Bytes, std::io::Error>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let stopped = stopping.wait_for(|stopping| *stopping);
-    let all = async {
-        while let Some(line) = outlet.recv().await {
-            if sender.send_data(line).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = all => {}
-        _ = stopped => {}
     }
 }
 

@@ -8,7 +8,7 @@
 //! - `app`: the routes. `events`: the one route that streams.
 //! - `docker`: Docker's plugins, on sockets of their own. `cni`: CNI's calls, on the API's.
 //! - `checks`: tests of the underlay to other hosts. `export`: what hosts share. `metrics`: for Prometheus.
-//! - `serve`: connections, a thread each.
+//! - `serve`: connections, and the threads that wait for them.
 //! - `service`: start, readiness, signals, stop.
 
 #![forbid(unsafe_code)]
@@ -37,5 +37,5 @@ pub use app::router;
 pub use config::{Config, Flags, StoreConfig, StoreFlags};
 pub use engine::is_shared_record;
 pub use error::Error;
-pub use serve::serve;
+pub use serve::Server;
 pub use service::run;

@@ -1,82 +1,139 @@
-//! Connections: each has a thread of its own, on which its calls are read, carried out and answered.
+//! Connections: threads that wait for them, and serve them one at a time each.
 //!
 //! The engine's calls wait for the kernel and the disk. Handed to another thread they would cost two
-//! wake-ups each, which on an idle machine take longer than the kernel's part of an attach.
+//! wake-ups each, which on an idle machine take longer than the kernel's part of an attach. So whichever
+//! thread hears of a connection accepts it, reads its calls, carries them out and answers them: one wake-up,
+//! and nothing is made for it.
+
+mod waiting;
 
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::io;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
-use tokio::net::UnixListener;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use std::time::{Duration, Instant};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, watch};
+use waiting::{Connection, Waiting};
 
-/// Connections at once, a thread each: more than this wait until one ends.
-const CONNECTIONS: u32 = 1024;
-
-/// The pause after an accept that failed: of descriptors, say, there may be enough again soon.
+/// The pause after an accept or the start of a thread that failed: of descriptors, say, there may be enough
+/// again soon.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Accepts connections until `stopping` turns true, then waits for the calls under way.
-pub async fn serve(listener: UnixListener, router: Router, mut stopping: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS as usize));
-    let connections = stopping.clone();
-    let accepting = async {
-        // The semaphore is never closed.
-        while let Ok(place) = places.clone().acquire_owned().await {
-            let accepted = listener.accept().await.and_then(|(stream, _)| stream.into_std());
-            let started = accepted.and_then(|stream| start(stream, router.clone(), connections.clone(), place));
-            if let Err(error) = started {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
-    };
-    tokio::select! {
-        () = accepting => {}
-        _ = stopping.wait_for(|stop| *stop) => {}
-    }
-    // Nobody can connect any more.
-    drop(listener);
-    let _ = places.acquire_many(CONNECTIONS).await;
-}
-
-fn start(
-    stream: UnixStream,
-    router: Router,
+/// The threads that serve.
+#[derive(Debug)]
+pub struct Server {
+    waiting: Arc<Waiting>,
+    /// Each thread has a sender; nothing is ever sent.
+    threads: mpsc::Sender<Infallible>,
+    ended: mpsc::Receiver<Infallible>,
     stopping: watch::Receiver<bool>,
-    place: OwnedSemaphorePermit,
-) -> io::Result<()> {
-    let work = move || {
-        if let Err(error) = converse(stream, router, stopping) {
-            tracing::warn!(%error, "a connection could not be served");
-        }
-        drop(place);
-    };
-    thread::Builder::new().name("api".into()).spawn(work).map(drop)
 }
 
-/// Serves one connection to its end. Once the daemon stops, the call under way is the last.
-fn converse(stream: UnixStream, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-    runtime.block_on(async {
-        let stream = api::Stream::new(stream)?;
-        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        tokio::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            _ = stopping.wait_for(|stop| *stop) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
-        if let Err(error) = ended {
-            tracing::debug!(%error, "a connection ended early");
-        }
-        Ok(())
+impl Server {
+    /// Serves each of the listeners by its routes, until `stopping` turns true. They become non-blocking.
+    ///
+    /// # Errors
+    /// The listeners cannot be watched, or no thread be started.
+    pub fn start(listeners: Vec<(UnixListener, Router)>, stopping: watch::Receiver<bool>) -> io::Result<Self> {
+        let waiting = Arc::new(Waiting::new(listeners, stopping.clone())?);
+        let (threads, ended) = mpsc::channel(1);
+        start(&waiting, &threads)?;
+        Ok(Self { waiting, threads, ended, stopping })
+    }
+
+    /// Waits until `stopping` turns true, and then for the calls under way. Who connects meanwhile is refused, or stays
+    /// in the listener's queue where somebody else keeps that open.
+    pub async fn ended(mut self) {
+        // Without a sender nobody can stop it any more: that is as good as a stop.
+        let _ = self.stopping.wait_for(|stop| *stop).await;
+        self.waiting.end();
+        drop(self.threads);
+        self.ended.recv().await;
+    }
+}
+
+/// Starts one more thread.
+fn start(waiting: &Arc<Waiting>, threads: &mpsc::Sender<Infallible>) -> io::Result<()> {
+    let (own, more) = (Arc::clone(waiting), threads.clone());
+    waiting.join();
+    let started = thread::Builder::new().name("api".into()).spawn(move || run(&own, &more));
+    started.map(drop).inspect_err(|_| {
+        waiting.leave();
     })
+}
+
+/// A thread's life: it waits, accepts, serves, and waits again.
+fn run(waiting: &Arc<Waiting>, threads: &mpsc::Sender<Infallible>) {
+    let start = || start(waiting, threads);
+    let Some(runtime) = runtime(waiting) else { return };
+    while let Some(connection) = waiting.next(start) {
+        serve(&runtime, connection);
+        waiting.join();
+    }
+}
+
+/// What a thread serves all its connections in; none if the daemon stops before there is one.
+fn runtime(waiting: &Waiting) -> Option<Runtime> {
+    while !waiting.is_over() {
+        match Builder::new_current_thread().enable_io().build() {
+            Ok(runtime) => return Some(runtime),
+            Err(error) => tracing::warn!(%error, "connections cannot be served"),
+        }
+        thread::sleep(PAUSE);
+    }
+    None
+}
+
+/// Serves one connection to its end.
+fn serve(runtime: &Runtime, connection: Connection<'_>) {
+    let Connection { stream, place } = connection;
+    if let Err(error) = runtime.block_on(converse(stream, place.router(), place.stopping())) {
+        tracing::warn!(%error, "a connection could not be served");
+    }
+}
+
+/// Once the daemon stops, the call under way is the last.
+async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+    let stream = api::Stream::new(stream)?;
+    let routes = TowerToHyperService::new(router);
+    let connection =
+        http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(|call| logged(&routes, call)));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        // In this order: a call that came in before the stop is one under way.
+        biased;
+        ended = connection.as_mut() => ended,
+        _ = stopping.wait_for(|stop| *stop) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+    Ok(())
+}
+
+/// Has a call answered; its time is in the log for those who debug.
+async fn logged(
+    routes: &TowerToHyperService<Router>,
+    call: Request<Incoming>,
+) -> Result<axum::response::Response, Infallible> {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return routes.call(call).await;
+    }
+    let (method, uri, start) = (call.method().clone(), call.uri().clone(), Instant::now());
+    let answer = routes.call(call).await?;
+    let (status, micros) = (answer.status().as_u16(), start.elapsed().as_micros());
+    tracing::debug!(%method, %uri, status, micros, "request");
+    Ok(answer)
 }

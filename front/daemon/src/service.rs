@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::gossip;
 use crate::listen::{self, Socket, SocketFile};
 use crate::metrics::{Metrics, Timed};
+use crate::serve::Server;
 use crate::{Error, docker, logs, vtep};
 use engine::{Engine, EngineConfig, HostConfig};
 use kernel::Rtnl;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use store::{Redb, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 /// Runs until SIGTERM or SIGINT. On return the running calls have ended and the socket is gone;
 /// networks, endpoints and sandboxes stay as they are.
@@ -69,7 +69,7 @@ struct World {
 
 fn serve(config: &Config, world: World, listener: UnixListener) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
-    // For signals and new connections; a connection's calls run on its own thread.
+    // For signals; connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(server("start the server"))?;
     // Before the recovery, so that a signal during it is not lost.
@@ -117,11 +117,6 @@ struct Listeners {
     metrics: Option<TcpListener>,
 }
 
-fn asynchronous(listener: UnixListener) -> Result<tokio::net::UnixListener, Error> {
-    let made = listener.set_nonblocking(true).and_then(|()| tokio::net::UnixListener::from_std(listener));
-    made.map_err(|source| Error::Server { operation: "listen", source })
-}
-
 async fn accept(
     app: App,
     stop: watch::Sender<bool>,
@@ -130,12 +125,10 @@ async fn accept(
     config: &Config,
 ) -> Result<(), Error> {
     let server = |operation| move |source| Error::Server { operation, source };
-    let listener = asynchronous(listeners.api)?;
-    let stopping = app.stopping.clone();
-    let mut plugins = JoinSet::new();
-    for (plugin, listener) in listeners.docker {
-        plugins.spawn(crate::serve(asynchronous(listener)?, docker::router(app.clone(), plugin), stopping.clone()));
-    }
+    let plugins = listeners.docker.into_iter();
+    let plugins = plugins.map(|(plugin, listener)| (listener, docker::router(app.clone(), plugin)));
+    let all = std::iter::once((listeners.api, app::routes(app.clone()))).chain(plugins).collect();
+    let connections = Server::start(all, app.stopping.clone()).map_err(server("serve connections"))?;
     if let Some(metrics) = listeners.metrics {
         publish(metrics, app.clone()).map_err(server("serve metrics"))?;
     }
@@ -154,7 +147,7 @@ async fn accept(
         notify(NotifyState::Stopping);
         stop.send_replace(true);
     };
-    tokio::join!(stopped, crate::serve(listener, app::routes(app), stopping), plugins.join_all());
+    tokio::join!(stopped, connections.ended());
     Ok(())
 }
 

@@ -9,9 +9,10 @@ use model::request::{ConnectRequest, EndpointSpec, Target};
 use model::view::{Event, NetworkView, StoreState};
 use model::{NetworkSpec, Timestamp};
 use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use store::Redb;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -29,10 +30,9 @@ fn serve(runtime: &Runtime, directory: &Path) -> (watch::Sender<bool>, Server) {
     let engine = Engine::open(EngineConfig::new(directory), Arc::new(kernel), Arc::new(store)).unwrap();
     let (stop, stopping) = watch::channel(false);
     let router = trunkline_daemon::router(engine, stopping.clone());
-    let _inside = runtime.enter();
-    let listener = tokio::net::UnixListener::bind(directory.join("s")).unwrap();
-    let server = runtime.spawn(trunkline_daemon::serve(listener, router, stopping));
-    (stop, server)
+    let listener = UnixListener::bind(directory.join("s")).unwrap();
+    let server = trunkline_daemon::Server::start(vec![(listener, router)], stopping).unwrap();
+    (stop, runtime.spawn(server.ended()))
 }
 
 /// The API on a socket of its own.
@@ -217,6 +217,29 @@ fn events_of_the_past_and_those_to_come() {
         }
         assert_eq!(count, 2);
     });
+}
+
+/// What a follower's events pass through: a thread of its own.
+fn forwarding() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.map(name).filter(|name| name.trim_end() == "events").count()
+}
+
+#[test]
+fn a_follower_that_goes_leaves_nothing_behind() {
+    let site = Site::start();
+    for _ in 0..3 {
+        let mut stream = UnixStream::connect(site.socket()).unwrap();
+        stream.write_all(b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.read_exact(&mut [0; 12]).unwrap();
+    }
+    let begun = Instant::now();
+    // Other tests' followers go, too.
+    while forwarding() > 0 {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{} threads forward events to nobody", forwarding());
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

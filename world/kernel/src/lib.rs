@@ -36,7 +36,7 @@ pub mod raw {
     pub mod message {
         pub use crate::rtnl::{
             addresses::add as new_address,
-            links::{create as new_link, delete as delete_link, set_up as set_link_up},
+            links::{create as new_link, delete as delete_link, set_alias as set_link_alias, set_up as set_link_up},
             routes::add as new_route,
         };
     }

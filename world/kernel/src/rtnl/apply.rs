@@ -102,7 +102,7 @@ struct Visit<'a> {
     /// The turn, while there are changes to make.
     turn: Option<MutexGuard<'a, ()>>,
     /// The thread is in the namespace, since something needed it there.
-    inside: Option<Inside>,
+    inside: Option<Inside<'a>>,
     /// A socket in the namespace.
     socket: Option<Socket>,
     rtnl: &'a Rtnl,
@@ -125,8 +125,7 @@ impl Visit<'_> {
                 let link = self.link(op)?;
                 self.enter()?;
                 let words = || describe::op(op, &link.name);
-                // The way to the file takes as long as some changes, and no RTNL.
-                self.turn = None;
+                // The way to the file needs no RTNL. But to hand the turn over and to wait for it anew would take longer.
                 let Some(file) = sysctl::open(setting, &link.name, words)? else { return Ok(()) };
                 self.take_turn();
                 sysctl::write(file, setting, words)
@@ -147,7 +146,7 @@ impl Visit<'_> {
         }
     }
 
-    /// An op that is one message about the link.
+    /// An op that is a message about the link.
     fn change(&mut self, op: &Op) -> Result<(), Error> {
         let link = self.link(op)?;
         self.take_turn();
@@ -156,7 +155,11 @@ impl Visit<'_> {
         let (message, flags) = match op {
             Op::SetMtu(mtu) => (links::set_mtu(index, *mtu), 0),
             Op::SetMaster(bridge) => (links::set_master(index, self.bridge(bridge, op, &link.name)?), 0),
-            Op::SetUp { alias } => (links::set_up(index, alias), 0),
+            Op::SetUp { alias } => {
+                let named = self.socket()?.ask(links::set_alias(index, alias), 0);
+                named.map_err(|refusal| refusal.named(describe::op(op, &link.name)))?;
+                (links::set_up(index), 0)
+            }
             Op::AddAddress { address, dad } => (addresses::add(index, *address, *dad), create),
             Op::DelAddress(address) => (addresses::delete(index, *address), 0),
             Op::AddRoute(route) => (routes::add(index, route), create),
@@ -438,7 +441,7 @@ impl Visit<'_> {
     /// each way in and out costs four system calls.
     fn enter(&mut self) -> Result<(), Error> {
         if self.inside.is_none() {
-            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter()?);
+            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter_from(&self.rtnl.host)?);
         }
         Ok(())
     }

@@ -151,16 +151,14 @@ fn kind_and_data(kind: &LinkKind) -> (InfoKind, Option<InfoData>) {
     }
 }
 
-/// RTM_SETLINK: the ifalias and IFF_UP at once. NEWLINK drops an ifalias silently.
-pub fn set_up(index: u32, alias: &str) -> RouteNetlinkMessage {
-    let mut message = message(index, vec![LinkAttribute::IfAlias(alias.to_owned())]);
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
-    RouteNetlinkMessage::SetLink(message)
+/// RTM_SETLINK: the ifalias, which NEWLINK drops silently. Best while the link is down: of one that is up the kernel
+/// tells all who listen, in itself and outside (net/core/dev.c, `netif_state_change`).
+pub fn set_alias(index: u32, alias: &str) -> RouteNetlinkMessage {
+    RouteNetlinkMessage::SetLink(message(index, vec![LinkAttribute::IfAlias(alias.to_owned())]))
 }
 
-/// RTM_SETLINK: IFF_UP alone.
-pub(crate) fn set_flag_up(index: u32) -> RouteNetlinkMessage {
+/// RTM_SETLINK: IFF_UP.
+pub fn set_up(index: u32) -> RouteNetlinkMessage {
     let mut message = message(index, Vec::new());
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;

@@ -181,7 +181,7 @@ fn furnish() -> Result<(), Error> {
     let mut socket = host::open_socket()?;
     let named = |refusal: super::socket::Refusal| refusal.named("link set lo up");
     let lo = name_to_index(&socket, "lo").map_err(|errno| Error::refused("link set lo up", errno.raw_os_error()))?;
-    socket.ask(links::set_flag_up(lo), 0).map_err(named)?;
+    socket.ask(links::set_up(lo), 0).map_err(named)?;
     for (key, value, must) in SETTINGS {
         let file = Path::new("/proc/sys/net").join(key);
         match std::fs::write(&file, value) {

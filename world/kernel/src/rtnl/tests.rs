@@ -47,7 +47,7 @@ fn addresses_read_back_as_they_were_written() {
 
 #[test]
 fn a_name_that_is_no_utf8_hides_no_link() {
-    let mut bytes = body(links::set_up(9, "alias"));
+    let mut bytes = body(links::set_alias(9, "alias"));
     let alias = bytes.windows(5).position(|part| part == b"alias").unwrap();
     bytes[alias] = 0xff;
     // IFLA_MTU, without which it would be a wireless event.
