@@ -5,7 +5,9 @@
 //! have the file open.
 
 mod apply;
+mod checkpoint;
 mod file;
+pub(crate) mod journal;
 mod queue;
 mod recover;
 #[cfg(test)]
@@ -110,7 +112,7 @@ impl Redb {
             counters: Counters::default(),
             health: Mutex::new(Health { reachable: true, since: Instant::now(), endpoint: name.clone(), error: None }),
         });
-        let desk = Arc::new(Desk::new(Arc::clone(&shared), reopen));
+        let desk = Arc::new(Desk::new(Arc::clone(&shared), opened.journal, reopen));
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let its = Arc::clone(&desk);
         let writer = thread.spawn(move || its.run()).map_err(|error| Error::Unavailable {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use ::redb::StorageBackend;
 use ::redb::backends::InMemoryBackend;
 
+use super::journal::Journal;
 use super::{Redb, file};
 use crate::{Error, EventKind, Store, Txn};
 
@@ -69,7 +70,7 @@ fn what_comes_in_during_a_commit_shares_the_next_one() {
     let name = Path::new("gated");
     let database = file::database(name, Gate(Arc::clone(&gated))).unwrap();
     let revision = file::prepare(&database, name).unwrap();
-    let opened = file::Opened { database, revision };
+    let opened = file::Opened { database, revision, journal: Journal::none() };
     let store = Redb::start("gated".into(), opened, Box::new(|| Err(Error::Closed))).unwrap();
 
     let (begun, begins) = channel();

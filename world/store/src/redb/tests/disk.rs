@@ -10,7 +10,9 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use ::redb::backends::FileBackend;
 use ::redb::{BackendError, StorageBackend};
 
+use crate::redb::checkpoint::{self, Leased};
 use crate::redb::file::{self, Opened};
+use crate::redb::journal::{Journal, Medium};
 use crate::{Error, Redb, Store, Txn};
 
 const WORKS: u8 = 0;
@@ -31,9 +33,38 @@ struct Disk {
 
 impl Disk {
     fn check(&self, failing: &[u8]) -> io::Result<()> {
-        let state = self.state.load(Ordering::SeqCst);
-        if failing.contains(&state) { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+        check(&self.state, failing)
     }
+}
+
+/// The journal's file on the same disk.
+struct JournalOnDisk {
+    file: Box<dyn Medium>,
+    state: Arc<AtomicU8>,
+}
+
+impl Medium for JournalOnDisk {
+    fn write(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()> {
+        check(&self.state, &[FULL, DEAD])?;
+        self.file.write(offset, blocks)?;
+        flushed(&self.state)
+    }
+}
+
+fn check(state: &AtomicU8, failing: &[u8]) -> io::Result<()> {
+    let state = state.load(Ordering::SeqCst);
+    if failing.contains(&state) { Err(io::Error::from_raw_os_error(28)) } else { Ok(()) }
+}
+
+/// What comes of a flush whose data got there.
+fn flushed(state: &AtomicU8) -> io::Result<()> {
+    let next = |state| match state {
+        ONE_FLUSH => Some(WORKS),
+        DYING => Some(DEAD),
+        _ => None,
+    };
+    let before = state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
+    if before.is_ok() { Err(io::Error::other("the flush failed")) } else { check(state, &[FULL, DEAD]) }
 }
 
 impl StorageBackend for Disk {
@@ -54,13 +85,7 @@ impl StorageBackend for Disk {
     }
     fn sync_data(&self) -> io::Result<()> {
         self.file.sync_data()?;
-        let next = |state| match state {
-            ONE_FLUSH => Some(WORKS),
-            DYING => Some(DEAD),
-            _ => None,
-        };
-        let before = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, next);
-        if before.is_ok() { Err(io::Error::other("the flush failed")) } else { self.check(&[FULL, DEAD]) }
+        flushed(&self.state)
     }
     fn close(&self) -> io::Result<()> {
         self.file.close()
@@ -85,12 +110,25 @@ impl StorageBackend for Disk {
     }
 }
 
-fn open(path: &Path, state: &Arc<AtomicU8>) -> Result<Opened, Error> {
+/// Where commits go to first.
+#[derive(Debug, Clone, Copy)]
+enum To {
+    Journal,
+    /// As where the journal is full, or there is none.
+    Redb,
+}
+
+fn open(path: &Path, state: &Arc<AtomicU8>, to: To) -> Result<Opened, Error> {
     let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).unwrap();
     let disk = Disk { file: FileBackend::new(file).unwrap(), state: Arc::clone(state) };
     let database = file::database(path, disk)?;
-    let revision = file::prepare(&database, path)?;
-    Ok(Opened { database, revision })
+    file::prepare(&database, path)?;
+    let opened = checkpoint::load(database, path, Leased::Stay)?;
+    let journal = match to {
+        To::Journal => opened.journal.over(|file| Box::new(JournalOnDisk { file, state: Arc::clone(state) })),
+        To::Redb => Journal::none(),
+    };
+    Ok(Opened { journal, ..opened })
 }
 
 struct Rig {
@@ -100,15 +138,20 @@ struct Rig {
     _directory: tempfile::TempDir,
 }
 
-fn rig() -> Rig {
+fn rig(to: To) -> Rig {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
     let state = Arc::new(AtomicU8::new(WORKS));
-    let opened = open(&path, &state).unwrap();
+    let opened = open(&path, &state, to).unwrap();
     let (again, disk) = (path.clone(), Arc::clone(&state));
-    let store = Redb::start("store".into(), opened, Box::new(move || open(&again, &disk))).unwrap();
+    let store = Redb::start("store".into(), opened, Box::new(move || open(&again, &disk, to))).unwrap();
     store.commit(Txn::new().put("before", "1")).unwrap();
     Rig { store, state, path, _directory: directory }
+}
+
+/// Both ways to fail.
+fn rigs() -> [Rig; 2] {
+    [rig(To::Journal), rig(To::Redb)]
 }
 
 /// Commits until one succeeds: the disk was just mended, and a batch may still see the failure.
@@ -119,86 +162,91 @@ fn commit(rig: &Rig, key: &str) -> u64 {
 
 #[test]
 fn a_full_disk_fails_the_batch_and_nothing_is_applied() {
-    let rig = rig();
-    let mut watch = rig.store.watch("", None).unwrap();
-    rig.state.store(FULL, Ordering::SeqCst);
-    let pending: Vec<_> = (0..8).map(|i| rig.store.submit(Txn::new().put(format!("k/{i}"), "x"))).collect();
-    for pending in pending {
-        let error = pending.wait().unwrap_err();
-        assert!(matches!(error, Error::Unavailable { .. } | Error::Unknown { .. }), "{error}");
-        assert!(error.to_string().contains("os error 28"), "{error}");
+    for rig in rigs() {
+        let mut watch = rig.store.watch("", None).unwrap();
+        rig.state.store(FULL, Ordering::SeqCst);
+        let pending: Vec<_> = (0..8).map(|i| rig.store.submit(Txn::new().put(format!("k/{i}"), "x"))).collect();
+        for pending in pending {
+            let error = pending.wait().unwrap_err();
+            assert!(matches!(error, Error::Unavailable { .. } | Error::Unknown { .. }), "{error}");
+            assert!(error.to_string().contains("os error 28"), "{error}");
+        }
+        let revision = commit(&rig, "after");
+        assert_eq!(rig.store.list("k/").unwrap().0, []);
+        assert_eq!(rig.store.get("before").unwrap().map(|entry| entry.revision), Some(1));
+        assert_eq!(revision, 2, "no revision was used up");
+        assert_eq!(watch.recv().unwrap().revision, revision);
+        drop(rig.store);
+        assert_eq!(Redb::open(&rig.path).unwrap().list("").unwrap().0.len(), 2);
     }
-    let revision = commit(&rig, "after");
-    assert_eq!(rig.store.list("k/").unwrap().0, []);
-    assert_eq!(rig.store.get("before").unwrap().map(|entry| entry.revision), Some(1));
-    assert_eq!(revision, 2, "no revision was used up");
-    assert_eq!(watch.recv().unwrap().revision, revision);
-    drop(rig.store);
-    assert_eq!(Redb::open(&rig.path).unwrap().list("").unwrap().0.len(), 2);
 }
 
 #[test]
 fn a_commit_that_got_there_in_spite_of_the_error_counts() {
-    let rig = rig();
-    let mut watch = rig.store.watch("", None).unwrap();
-    rig.state.store(ONE_FLUSH, Ordering::SeqCst);
-    let outcome = rig.store.commit(Txn::new().put("k", "x"));
-    let found = rig.store.get("k").unwrap().map(|entry| entry.revision);
-    // Whichever it was, the answer, the table and the watch agree.
-    match outcome {
-        Ok(commit) => {
-            assert_eq!(found, Some(commit.revision));
-            assert_eq!(watch.recv().unwrap().revision, commit.revision);
+    for rig in rigs() {
+        let mut watch = rig.store.watch("", None).unwrap();
+        rig.state.store(ONE_FLUSH, Ordering::SeqCst);
+        let outcome = rig.store.commit(Txn::new().put("k", "x"));
+        let found = rig.store.get("k").unwrap().map(|entry| entry.revision);
+        // Whichever it was, the answer, the table and the watch agree.
+        match outcome {
+            Ok(commit) => {
+                assert_eq!(found, Some(commit.revision));
+                assert_eq!(watch.recv().unwrap().revision, commit.revision);
+            }
+            Err(error) => {
+                assert!(!error.unsettled(), "{error}");
+                assert_eq!(found, None);
+            }
         }
-        Err(error) => {
-            assert!(!error.unsettled(), "{error}");
-            assert_eq!(found, None);
-        }
+        commit(&rig, "after");
+        assert_eq!(watch.recv().unwrap().events[0].key, "after");
     }
-    commit(&rig, "after");
-    assert_eq!(watch.recv().unwrap().events[0].key, "after");
 }
 
 #[test]
 fn a_commit_that_nobody_can_tell_about_is_unsettled() {
-    let rig = rig();
-    let mut watch = rig.store.watch("", None).unwrap();
-    rig.state.store(DYING, Ordering::SeqCst);
-    let error = rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
-    assert!(error.unsettled(), "{error}");
-    assert!(matches!(rig.store.get("k"), Err(Error::Unavailable { .. })));
-    let later = rig.store.commit(Txn::new().put("later", "x")).unwrap_err();
-    assert!(matches!(later, Error::Unavailable { .. }), "{later}");
-    let revision = commit(&rig, "after");
-    match rig.store.get("k").unwrap() {
-        // The watches were not told about it, so they must list.
-        Some(_) => assert!(watch.recv().unwrap_err().needs_list()),
-        None => assert_eq!(watch.recv().unwrap().revision, revision),
+    for rig in rigs() {
+        let mut watch = rig.store.watch("", None).unwrap();
+        rig.state.store(DYING, Ordering::SeqCst);
+        let error = rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
+        assert!(error.unsettled(), "{error}");
+        assert!(matches!(rig.store.get("k"), Err(Error::Unavailable { .. })));
+        let later = rig.store.commit(Txn::new().put("later", "x")).unwrap_err();
+        assert!(matches!(later, Error::Unavailable { .. }), "{later}");
+        let revision = commit(&rig, "after");
+        match rig.store.get("k").unwrap() {
+            // The watches were not told about it, so they must list.
+            Some(_) => assert!(watch.recv().unwrap_err().needs_list()),
+            None => assert_eq!(watch.recv().unwrap().revision, revision),
+        }
+        assert_eq!(rig.store.get("later").unwrap(), None);
     }
-    assert_eq!(rig.store.get("later").unwrap(), None);
 }
 
 /// Reads come back by themselves, without a commit that would try.
 #[test]
 fn the_store_opens_again_by_itself() {
-    let rig = rig();
-    rig.state.store(DEAD, Ordering::SeqCst);
-    rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
-    rig.store.get("before").unwrap_err();
-    rig.state.store(WORKS, Ordering::SeqCst);
-    while rig.store.get("before").is_err() {
-        std::thread::yield_now();
+    for rig in rigs() {
+        rig.state.store(DEAD, Ordering::SeqCst);
+        rig.store.commit(Txn::new().put("k", "x")).unwrap_err();
+        rig.store.get("before").unwrap_err();
+        rig.state.store(WORKS, Ordering::SeqCst);
+        while rig.store.get("before").is_err() {
+            std::thread::yield_now();
+        }
     }
 }
 
 #[test]
 fn a_lease_whose_end_could_not_be_written_ends_later() {
-    let rig = rig();
-    let lease = rig.store.grant(std::time::Duration::from_secs(3600)).unwrap();
-    let made = rig.store.commit(Txn::new().put_leased("host", "", lease)).unwrap().revision;
-    rig.state.store(FULL, Ordering::SeqCst);
-    rig.store.revoke(lease).unwrap_err();
-    rig.state.store(WORKS, Ordering::SeqCst);
-    let mut watch = rig.store.watch("host", Some(made)).unwrap();
-    assert_eq!(watch.recv().unwrap().events[0].kind, crate::EventKind::Delete);
+    for rig in rigs() {
+        let lease = rig.store.grant(std::time::Duration::from_secs(3600)).unwrap();
+        let made = rig.store.commit(Txn::new().put_leased("host", "", lease)).unwrap().revision;
+        rig.state.store(FULL, Ordering::SeqCst);
+        rig.store.revoke(lease).unwrap_err();
+        rig.state.store(WORKS, Ordering::SeqCst);
+        let mut watch = rig.store.watch("host", Some(made)).unwrap();
+        assert_eq!(watch.recv().unwrap().events[0].kind, crate::EventKind::Delete);
+    }
 }
