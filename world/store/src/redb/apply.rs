@@ -91,14 +91,15 @@ pub(super) fn apply(txn: &WriteTransaction, works: Vec<Work>, leases: &Leases) -
     Ok(Applied { answers, batches, base, revision: tables.revision, body: tables.body })
 }
 
-/// Deletes the keys of leases of an earlier process. Returns the store's revision.
-pub(super) fn drop_leased(txn: &WriteTransaction) -> Result<u64, DbError> {
+/// Deletes the keys of leases of an earlier process. Returns the store's revision, and what the journal is to have if
+/// that changed.
+pub(super) fn drop_leased(txn: &WriteTransaction) -> Result<(u64, Body), DbError> {
     let mut tables = Tables::open(txn)?;
     let keys: Result<Vec<String>, DbError> = tables.leased.iter()?.map(|item| Ok(item?.0.value().to_owned())).collect();
     let changes = keys?.into_iter().map(Change::Delete).collect();
     tables.change(Txn { conditions: Vec::new(), changes })?;
     tables.meta.insert(REVISION, tables.revision)?;
-    Ok(tables.revision)
+    Ok((tables.revision, tables.body))
 }
 
 /// Makes the changes of the journal's records that the tables do not have yet: redb may have made commits durable

@@ -17,7 +17,7 @@ use ::redb::{Database, Durability, Error as DbError, ReadableDatabase, WriteTran
 
 use super::apply::{self, META, SCHEMA};
 use super::file::{JOURNALED, Opened, VERSION, db_error, open_error};
-use super::journal::{self, Found, Journal};
+use super::journal::{self, Body, Found, Journal};
 use super::writer::Writer;
 use crate::Error;
 
@@ -25,6 +25,8 @@ const JOURNAL: &str = "journal";
 const EPOCH: &str = "epoch";
 /// So long nobody has committed anything, before a checkpoint is made that nobody waits for.
 const QUIET: Duration = Duration::from_secs(1);
+/// How long after one that failed the next is tried; the store is opened anew after each.
+const RETRY: Duration = Duration::from_secs(10);
 
 /// What the tables say of the journal that belongs to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,21 +53,49 @@ pub(super) fn journal_path(path: &Path) -> Result<PathBuf, Error> {
     Ok(name.into())
 }
 
-/// Brings the tables up to the last commit, and makes a checkpoint of it.
-pub(super) fn load(database: Database, path: &Path, leased: Leased) -> Result<Opened, Error> {
+/// Brings the tables up to the last commit. [`Durability::Immediate`] makes a checkpoint of it. [`Durability::None`],
+/// for a disk that is full, writes nothing to redb's file: the journal goes on behind its last record.
+pub(super) fn load(database: Database, path: &Path, leased: Leased, durability: Durability) -> Result<Opened, Error> {
     let failed = |error: DbError| db_error(path, error);
     let place = journal_path(path)?;
-    let Found { mut journal, records } = journal::open(&place, mark(&database).map_err(failed)?)?;
-    let txn = database.begin_write().map_err(|error| failed(error.into()))?;
+    let mark = mark(&database).map_err(failed)?;
+    let Found { mut journal, records, end } = journal::open(&place, mark)?;
+    let mut txn = database.begin_write().map_err(|error| failed(error.into()))?;
+    txn.set_durability(durability).map_err(|error| failed(error.into()))?;
     let replayed = apply::replay(&txn, records).map_err(failed)?;
-    let mut revision = replayed.map_err(|reason| Error::Journal { path: place, reason })?;
-    if leased == Leased::Go {
-        revision = apply::drop_leased(&txn).map_err(failed)?;
+    let base = replayed.map_err(|reason| Error::Journal { path: place.clone(), reason })?;
+    let (revision, ended) = match leased {
+        Leased::Stay => (base, Body::default()),
+        Leased::Go => apply::drop_leased(&txn).map_err(failed)?,
+    };
+    match (durability, mark) {
+        (Durability::Immediate, _) => {
+            let epoch = stamp(&txn, &journal).map_err(failed)?;
+            txn.commit().map_err(|error| failed(error.into()))?;
+            journal.restart(epoch);
+        }
+        (_, Some(mark)) => {
+            journal.resume(mark.epoch, end);
+            if revision != base {
+                journal.append(base, &ended).map_err(|error| open_error(&place, &error))?;
+            }
+            txn.commit().map_err(|error| failed(error.into()))?;
+        }
+        // A journal that the tables do not know would not be read.
+        (_, None) => {
+            txn.commit().map_err(|error| failed(error.into()))?;
+            journal = Journal::none();
+        }
     }
-    let epoch = stamp(&txn, &journal).map_err(failed)?;
-    txn.commit().map_err(|error| failed(error.into()))?;
-    journal.restart(epoch);
     Ok(Opened { database, revision, journal })
+}
+
+/// Both ways to load, the second where there is no room for a checkpoint.
+pub(super) fn either(load: impl Fn(Durability) -> Result<Opened, Error>) -> Result<Opened, Error> {
+    match load(Durability::Immediate) {
+        Err(Error::Open { .. }) => load(Durability::None),
+        other => other,
+    }
 }
 
 /// What the tables say of the journal; `None` in a store that needs none.
@@ -122,6 +152,7 @@ impl Writer {
                 drop(guard);
                 // Nothing is lost: it is all in the journal.
                 tracing::warn!(store = shared.name, %error, "the store's checkpoint failed");
+                self.last = Instant::now() + RETRY;
                 self.open_again(&error.to_string());
             }
         }

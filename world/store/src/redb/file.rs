@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{
-    Builder, Database, DatabaseError, Error as DbError, ReadableDatabase, StorageBackend, StorageError, TableError,
-    TableHandle,
+    Builder, Database, DatabaseError, Durability, Error as DbError, ReadableDatabase, StorageBackend, StorageError,
+    TableError, TableHandle,
 };
 
 use super::apply;
@@ -34,8 +34,8 @@ pub(super) struct Opened {
     pub(super) journal: Journal,
 }
 
-/// Opens the database again after an I/O error.
-pub(super) type Opener = Box<dyn Fn() -> Result<Opened, Error> + Send>;
+/// Opens the database again after an I/O error, with a checkpoint or without (`checkpoint::load`).
+pub(super) type Opener = Box<dyn Fn(Durability) -> Result<Opened, Error> + Send>;
 
 pub(super) fn open(path: &Path) -> Result<Opened, Error> {
     if let Err(error) = fs::symlink_metadata(path) {
@@ -44,25 +44,32 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
             _ => return Err(open_error(path, &error)),
         }
     }
-    let database = database(path, existing(path)?)?;
-    prepare(&database, path)?;
-    let mode = |error: io::Error| open_error(path, &error);
-    // Only now: before, it might have been some other program's file.
-    if fs::metadata(path).map_err(mode)?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(mode)?;
-    }
-    // Leases end with their process, which was another one.
-    let opened = checkpoint::load(database, path, Leased::Go)?;
+    let opened = checkpoint::either(|durability| {
+        let database = database(path, existing(path)?)?;
+        prepare(&database, path)?;
+        make_private(path)?;
+        // Leases end with their process, which was another one.
+        checkpoint::load(database, path, Leased::Go, durability)
+    })?;
     sweep_drafts(path);
     sweep_drafts(&checkpoint::journal_path(path)?);
     Ok(opened)
 }
 
+/// Once it is known that the file is a store: else it might be some other program's.
+fn make_private(path: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| open_error(path, &error);
+    if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    Ok(())
+}
+
 /// Opens the file again in the same process, whose leases live on.
-pub(super) fn reopen(path: &Path) -> Result<Opened, Error> {
+pub(super) fn reopen(path: &Path, durability: Durability) -> Result<Opened, Error> {
     let database = database(path, existing(path)?)?;
     prepare(&database, path)?;
-    checkpoint::load(database, path, Leased::Stay)
+    checkpoint::load(database, path, Leased::Stay, durability)
 }
 
 pub(super) fn in_memory() -> Result<Opened, Error> {

@@ -83,14 +83,14 @@ impl Redb {
             .map_err(|error| Error::Open { path: path.to_owned(), reason: error.to_string() })?;
         let opened = file::open(&path)?;
         let name = path.display().to_string();
-        Redb::start(name, opened, Box::new(move || file::reopen(&path)))
+        Redb::start(name, opened, Box::new(move |durability| file::reopen(&path, durability)))
     }
 
     /// An empty store that lives as long as this value.
     pub fn in_memory() -> Result<Redb, Error> {
         let name = "in memory";
         let opened = file::in_memory()?;
-        Redb::start(name.to_owned(), opened, Box::new(|| Err(Error::Closed)))
+        Redb::start(name.to_owned(), opened, Box::new(|_| Err(Error::Closed)))
     }
 
     /// What the writer has done.

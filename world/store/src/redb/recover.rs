@@ -3,7 +3,10 @@
 
 use std::sync::PoisonError;
 
+use ::redb::Durability;
+
 use super::apply::Applied;
+use super::checkpoint;
 use super::file::Opened;
 use super::journal::Journal;
 use super::writer::{Failure, Writer};
@@ -51,7 +54,13 @@ impl Writer {
         // file's lock, when it is opened anew.
         let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = Err(reason.to_owned());
-        match (self.reopen)() {
+        let opened = if self.journal.has_failed() {
+            // Its last record may be readable and yet not durable: it counts once it is durable in redb's file.
+            (self.reopen)(Durability::Immediate)
+        } else {
+            checkpoint::either(&self.reopen)
+        };
+        match opened {
             Ok(Opened { database: opened, revision, journal }) => {
                 *database = Ok(opened);
                 // What it holds was read; what can't be written to it would fail every commit.

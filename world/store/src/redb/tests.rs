@@ -1,7 +1,10 @@
 //! The file itself, grouping, and what happens when the disk fails.
 
+mod crash;
 mod disk;
 mod files;
+mod journal;
+mod journal_file;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -71,7 +74,7 @@ fn what_comes_in_during_a_commit_shares_the_next_one() {
     let database = file::database(name, Gate(Arc::clone(&gated))).unwrap();
     let revision = file::prepare(&database, name).unwrap();
     let opened = file::Opened { database, revision, journal: Journal::none() };
-    let store = Redb::start("gated".into(), opened, Box::new(|| Err(Error::Closed))).unwrap();
+    let store = Redb::start("gated".into(), opened, Box::new(|_| Err(Error::Closed))).unwrap();
 
     let (begun, begins) = channel();
     let (leave, leaves) = channel();

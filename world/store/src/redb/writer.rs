@@ -73,7 +73,7 @@ impl Desk {
         Desk { queue: Queue::default(), writer: Mutex::new(writer) }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

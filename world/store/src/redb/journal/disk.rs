@@ -1,13 +1,13 @@
 //! The journal's file: made once, in its full length, and found again.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::io::{self, ErrorKind, Read as _, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
-use super::record::{self, BLOCK, Record};
+use super::record::{self, BLOCK, Read, Record};
 use super::{Journal, Medium, SIZE, journal_error};
 use crate::Error;
 use crate::redb::checkpoint::Mark;
@@ -21,6 +21,8 @@ const HEADER: usize = MAGIC.len() + 12;
 pub(in crate::redb) struct Found {
     pub(in crate::redb) journal: Journal,
     pub(in crate::redb) records: Vec<Record>,
+    /// Where the file goes on behind them.
+    pub(in crate::redb) end: u64,
 }
 
 /// Opens the journal at `path`, or makes it. `mark` is what the tables say of it: the store was not closed,
@@ -28,7 +30,8 @@ pub(in crate::redb) struct Found {
 ///
 /// Where there is no room on the disk the store goes without.
 pub(in crate::redb) fn open(path: &Path, mark: Option<Mark>) -> Result<Found, Error> {
-    let fresh = || Ok(Found { journal: create(path, mark)?, records: Vec::new() });
+    let none = || Read { records: Vec::new(), end: 0 };
+    let fresh = || Ok(Found { journal: create(path, mark)?, records: Vec::new(), end: BLOCK as u64 });
     let mut options = OpenOptions::new();
     let file = options.read(true).write(true).custom_flags(OFlags::DSYNC.bits() as i32).open(path);
     let mut file = match file {
@@ -48,11 +51,11 @@ pub(in crate::redb) fn open(path: &Path, mark: Option<Mark>) -> Result<Found, Er
         // Never ours, not even after a crash: so an operator says that what it held is lost.
         return fresh();
     }
-    let (id, records) = match (mark, identifier(&bytes)) {
+    let (id, read) = match (mark, identifier(&bytes)) {
         (Some(mark), Some(id)) if id == mark.journal => (id, of_epoch(path, &bytes, mark.epoch)?),
         (Some(_), Some(_)) => return Err(journal_error(path.to_owned(), "it is another store's")),
         (Some(_), None) => return Err(journal_error(path.to_owned(), "it is damaged in block 0")),
-        (None, Some(id)) => (id, Vec::new()),
+        (None, Some(id)) => (id, none()),
         (None, None) if bytes.starts_with(MAGIC) => return fresh(),
         (None, None) => {
             let reason = "it is no journal of a store".to_owned();
@@ -63,10 +66,11 @@ pub(in crate::redb) fn open(path: &Path, mark: Option<Mark>) -> Result<Found, Er
         file.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
     }
     let size = lengthen(&mut file, bytes.len() as u64).map_err(failed)?;
-    Ok(Found { journal: journal(path, id, file, size), records })
+    let end = (BLOCK + read.end) as u64;
+    Ok(Found { journal: journal(path, id, file, size), records: read.records, end })
 }
 
-fn of_epoch(path: &Path, bytes: &[u8], epoch: u64) -> Result<Vec<Record>, Error> {
+fn of_epoch(path: &Path, bytes: &[u8], epoch: u64) -> Result<Read, Error> {
     let after = bytes.get(BLOCK..).unwrap_or_default();
     record::records(after, epoch).map_err(|reason| journal_error(path.to_owned(), reason))
 }

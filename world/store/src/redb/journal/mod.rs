@@ -63,6 +63,12 @@ impl Journal {
         self.at = self.size.min(BLOCK as u64);
     }
 
+    /// Goes on at `at`, behind the last record of this epoch.
+    pub(super) fn resume(&mut self, epoch: u64, at: u64) {
+        self.epoch = epoch;
+        self.at = at;
+    }
+
     /// Whether there is no record since the last checkpoint.
     pub(super) fn is_empty(&self) -> bool {
         self.at <= BLOCK as u64
@@ -87,6 +93,13 @@ impl Journal {
     /// Whether a write failed.
     pub(super) fn has_failed(&self) -> bool {
         self.failed
+    }
+
+    /// As if the file had this many blocks.
+    #[cfg(test)]
+    pub(super) fn shortened(mut self, blocks: u64) -> Journal {
+        self.size = blocks * BLOCK as u64;
+        self
     }
 
     /// Puts something between the journal and its file.
@@ -144,14 +157,18 @@ pub(crate) fn read_body(bytes: &[u8]) -> Vec<String> {
         }
     }
     assert_eq!(body.bytes(), bytes, "{transactions:?}");
-    let mut framed = vec![0xff; record::size(bytes.len())];
-    record::frame(&mut framed, 1, 2, bytes);
-    let damaged = bytes.len() % (bytes.len() + 24);
     let words = transactions.iter().map(|changes| format!("{} changes", changes.len().min(4))).collect();
-    assert_eq!(record::records(&framed, 1), Ok(vec![Record { base: 2, transactions }]));
-    assert_eq!(record::records(&framed, 2), Ok(Vec::new()));
+    let size = record::size(bytes.len());
+    let mut framed = vec![0xff; 2 * size];
+    record::frame(&mut framed, 1, 2, bytes);
+    record::frame(&mut framed[size..], 1, 3, bytes);
+    let found = |framed: &[u8], epoch| record::records(framed, epoch).map(|read| (read.records.len(), read.end));
+    assert_eq!(found(&framed, 1), Ok((2, 2 * size)));
+    assert_eq!(found(&framed, 2), Ok((0, 0)));
+    let damaged = bytes.len() * 7 % (bytes.len() + 24);
     framed[damaged] ^= 1 << (bytes.len() % 8);
-    assert_eq!(record::records(&framed, 1), Ok(Vec::new()));
+    assert!(found(&framed, 1).is_err(), "damage at {damaged} is not told");
+    assert_eq!(found(&framed[..size], 1), Ok((0, 0)));
     words
 }
 
@@ -160,7 +177,7 @@ pub(crate) fn read_body(bytes: &[u8]) -> Vec<String> {
 pub(crate) fn read_records(bytes: &[u8]) -> String {
     let epoch = bytes.get(8..16).and_then(|epoch| epoch.try_into().ok()).map_or(0, u64::from_le_bytes);
     match record::records(bytes, epoch) {
-        Ok(records) => format!("{} records", records.len().min(4)),
+        Ok(read) => format!("{} records", read.records.len().min(4)),
         Err(reason) => reason.split(|c: char| c.is_ascii_digit()).collect(),
     }
 }

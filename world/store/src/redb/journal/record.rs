@@ -78,6 +78,14 @@ pub(in crate::redb) struct Record {
     pub(in crate::redb) transactions: Vec<Vec<Change>>,
 }
 
+/// What [`records`] found.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Read {
+    pub(super) records: Vec<Record>,
+    /// Where the next record goes.
+    pub(super) end: usize,
+}
+
 /// How many bytes a record with a body of this length takes, padding included.
 pub(super) fn size(body: usize) -> usize {
     (HEADER + body).next_multiple_of(BLOCK)
@@ -98,7 +106,7 @@ pub(super) fn frame(to: &mut [u8], epoch: u64, base: u64, body: &[u8]) {
 /// The records of an epoch, from the beginning of `bytes` to the first that is not whole. That one
 /// was under way when the power failed; if a later one is whole, it was not, and something damaged it:
 /// an error that says where.
-pub(super) fn records(bytes: &[u8], epoch: u64) -> Result<Vec<Record>, String> {
+pub(super) fn records(bytes: &[u8], epoch: u64) -> Result<Read, String> {
     let (mut records, mut at) = (Vec::new(), 0);
     while let Some((base, body)) = unframe(bytes.get(at..).unwrap_or_default(), epoch) {
         let transactions =
@@ -108,7 +116,7 @@ pub(super) fn records(bytes: &[u8], epoch: u64) -> Result<Vec<Record>, String> {
     }
     let later = (at + BLOCK..bytes.len()).step_by(BLOCK).find(|later| unframe(&bytes[*later..], epoch).is_some());
     match later {
-        None => Ok(records),
+        None => Ok(Read { records, end: at }),
         Some(later) => {
             Err(format!("the record in block {} is damaged, that in block {} is whole", at / BLOCK, later / BLOCK))
         }
@@ -168,4 +176,94 @@ fn slice<'a>(bytes: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
     slice(bytes, N)?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: u64 = 0x1122_3344_5566_7788;
+
+    struct Sample {
+        bytes: Vec<u8>,
+        records: Vec<Record>,
+        /// Where each begins and ends, without its padding.
+        extents: Vec<(usize, usize)>,
+    }
+
+    /// Three records of one, three and one block, and one of an earlier epoch that was left after them.
+    fn sample() -> Sample {
+        let mut sample = Sample { bytes: vec![0; 8 * BLOCK], records: Vec::new(), extents: Vec::new() };
+        let (mut at, mut base) = (0, 7);
+        for (epoch, length) in [(EPOCH, 500), (EPOCH, 2 * BLOCK), (EPOCH, 0), (EPOCH + 1, 10)] {
+            let mut body = Body::default();
+            body.begin();
+            body.put("a/b", &vec![0xa5; length], Some(LeaseId(3)));
+            body.delete("c");
+            body.begin();
+            body.put("ü", b"", None);
+            frame(&mut sample.bytes[at..], epoch, base, body.bytes());
+            if epoch == EPOCH {
+                sample.records.push(Record { base, transactions: transactions(body.bytes()).unwrap() });
+                sample.extents.push((at, at + HEADER + body.bytes().len()));
+            }
+            at += size(body.bytes().len());
+            base += 2;
+        }
+        sample
+    }
+
+    #[test]
+    fn a_torn_tail_ends_it_and_earlier_records_stay() {
+        let Sample { bytes, records: whole, extents } = sample();
+        for cut in 0..=5 * BLOCK {
+            let count = extents.iter().filter(|(_, end)| *end <= cut).count();
+            assert_eq!(records(&bytes[..cut], EPOCH).unwrap().records, whole[..count], "cut at {cut}");
+        }
+        let (begin, end) = extents[2];
+        for at in begin..begin + BLOCK {
+            let mut torn = bytes.clone();
+            torn[at] ^= 0x10;
+            let count = if at < end { 2 } else { 3 };
+            assert_eq!(records(&torn, EPOCH).unwrap().records, whole[..count], "torn at {at}");
+        }
+    }
+
+    #[test]
+    fn damage_before_a_whole_record_is_told() {
+        let Sample { bytes, records: whole, extents } = sample();
+        for at in 0..extents[2].0 {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            match records(&damaged, EPOCH) {
+                Ok(found) => {
+                    assert!(extents.iter().all(|(begin, end)| !(*begin..*end).contains(&at)), "damaged at {at}");
+                    assert_eq!(found.records, whole, "damaged at {at}");
+                }
+                Err(reason) => assert!(reason.contains("is damaged, that in block"), "{reason}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_that_say_nothing_are_refused() {
+        let body = |bytes: &[u8]| transactions(bytes).map(|found| found.len());
+        assert_eq!(body(&[TRANSACTION, DELETE, 1, 0, b'a', TRANSACTION, DELETE, 1, 0, b'b']), Some(2));
+        for bad in [
+            &[][..],
+            &[TRANSACTION],
+            &[TRANSACTION, TRANSACTION, DELETE, 1, 0, b'a'],
+            &[TRANSACTION, DELETE, 1, 0, b'a', TRANSACTION],
+            &[DELETE, 1, 0, b'a'],
+            &[TRANSACTION, DELETE, 2, 0, b'a'],
+            &[TRANSACTION, DELETE, 1, 0, 0xff],
+            &[TRANSACTION, PUT, 1, 0, b'a', 1, 0, 0, 0],
+            &[TRANSACTION, 4, 1, 0, b'a', 0, 0, 0, 0],
+        ] {
+            assert_eq!(body(bad), None, "{bad:?}");
+        }
+        let mut framed = vec![0; BLOCK];
+        frame(&mut framed, EPOCH, 0, &[TRANSACTION]);
+        assert_eq!(records(&framed, EPOCH), Err("the record in block 0 says nothing".to_owned()));
+    }
 }
