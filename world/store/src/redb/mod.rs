@@ -1,7 +1,8 @@
 //! The store of one host: a file, through the embedded database redb.
 //!
 //! Reads come from redb's own read transactions. Changes queue up while a durable commit is under way,
-//! and the next one takes them all (`writer`). Watches and leases are this process's own: redb has neither. Only one process may
+//! and the next one takes them all (`writer`). It is durable in a file beside redb's (`journal`), until redb makes
+//! it durable in its own (`checkpoint`). Watches and leases are this process's own: redb has neither. Only one process may
 //! have the file open.
 
 mod apply;
@@ -30,7 +31,7 @@ use writer::{Desk, Job, Work};
 
 /// A store in one file, or in memory.
 ///
-/// Dropping it commits what was submitted and closes the file. Leases end with the process: their
+/// Dropping it commits what was submitted, makes a checkpoint and closes the file. Leases end with the process: their
 /// keys are deleted when the file is opened again.
 #[derive(Debug)]
 pub struct Redb {
@@ -62,7 +63,7 @@ struct Counters {
 /// What the writer has done since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Durable commits (one `fdatasync` or more each).
+    /// Durable commits: records of the journal, and commits of redb that carried transactions.
     pub commits: u64,
     /// Transactions that took effect in them, ends of leases included.
     pub transactions: u64,
@@ -74,7 +75,11 @@ impl Redb {
     /// Opens the store in the file at `path`, and makes the file (mode 0600) where there is none;
     /// the directory must exist. Reads the whole file once to see whether it is sound.
     ///
-    /// [`Error::Held`], [`Error::Foreign`], [`Error::Damaged`], [`Error::Schema`] and
+    /// Beside it stands its journal, `PATH.journal`, of 1 MiB. The file of a store that was closed needs
+    /// it no more; one whose process was killed is opened with it alone. Where there is no room for a
+    /// journal the store does without.
+    ///
+    /// [`Error::Held`], [`Error::Foreign`], [`Error::Damaged`], [`Error::Journal`], [`Error::Schema`] and
     /// [`Error::Open`] name the file; one that is not a store is left as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Redb, Error> {
         let path = path.as_ref();

@@ -45,6 +45,8 @@ pub(in crate::redb) fn open(path: &Path, mark: Option<Mark>) -> Result<Found, Er
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Open { path: path.to_owned(), reason: "it is not a regular file".to_owned() });
     }
+    // Without direct I/O, a record of a process that was killed may be in the page cache alone.
+    file.sync_data().map_err(failed)?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes).map_err(failed)?;
     if bytes.is_empty() {

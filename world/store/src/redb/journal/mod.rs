@@ -81,6 +81,9 @@ impl Journal {
 
     /// Writes a record, which is durable when it returns. `base` is the store's revision before it.
     pub(super) fn append(&mut self, base: u64, body: &Body) -> io::Result<()> {
+        if !self.fits(body) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let size = record::size(body.bytes().len());
         let blocks = self.blocks.first(size);
         record::frame(blocks, self.epoch, base, body.bytes());
