@@ -141,10 +141,10 @@ impl Writer {
 
     fn patience(&self) -> Duration {
         const FOR_EVER: Duration = Duration::from_secs(3600);
-        let deadline = self.shared.leases.next_deadline();
-        let next = deadline.into_iter().chain(self.quiet_at()).min();
-        let until = next.map_or(FOR_EVER, |at| at.saturating_duration_since(Instant::now()));
         let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let quiet = self.quiet_at().filter(|_| guard.is_ok());
+        let next = self.shared.leases.next_deadline().into_iter().chain(quiet).min();
+        let until = next.map_or(FOR_EVER, |at| at.saturating_duration_since(Instant::now()));
         if guard.is_err() { until.min(RETRY) } else { until }
     }
 
