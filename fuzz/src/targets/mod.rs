@@ -91,6 +91,7 @@ pub const ALL: &[Target] = &[
     text("store-address", store::address, words::ADDRESSES),
     text("store-etcd", store::etcd, words::ETCD),
     json("store-consul", store::consul, words::CONSUL),
+    text("store-journal", store::journal, words::JOURNAL),
     Target { trial: 500, ..text("store-import", store::import, words::IMPORT) },
     Target { trial: 2000, ..text("daemon-config", daemon::config, words::CONFIG) },
     text("daemon-address", daemon::address, words::ADDRESSES),

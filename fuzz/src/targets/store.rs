@@ -1,4 +1,4 @@
-//! What an operator writes about stores, what servers answer, and what an import reads.
+//! What an operator writes about stores, what servers answer, what the journal holds, and what an import reads.
 
 use crate::outcome::{reached, refused};
 use ::store::transfer::{self, Into};
@@ -37,6 +37,10 @@ pub(super) fn etcd(input: &[u8]) {
 
 pub(super) fn consul(input: &[u8]) {
     fuzzing::consul(input).iter().for_each(reached);
+}
+
+pub(super) fn journal(input: &[u8]) {
+    fuzzing::journal(input).iter().for_each(reached);
 }
 
 /// What is imported is exported the same, and imported again changes nothing.

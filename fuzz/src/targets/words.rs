@@ -506,6 +506,17 @@ pub(super) const CONSUL: &[&[u8]] = &[
     b"null",
 ];
 
+/// What a journal's record carries.
+pub(super) const JOURNAL: &[&[u8]] = &[
+    b"\x00\x01\x03\x00a/b\x02\x00\x00\x00xy",
+    b"\x00\x02\x01\x00a\x00\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+    b"\x00\x03\x01\x00a",
+    b"\xff\xff",
+    b"\xff\xff\xff\xff",
+    b"\xc3\xbc",
+    b"\x00\x00\x00\x00",
+];
+
 /// Lines of an export.
 pub(super) const IMPORT: &[&[u8]] = &[
     b"{\"trunkline_store\":1}\n",

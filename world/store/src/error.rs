@@ -76,6 +76,17 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// The journal beside the store's file is needed and can't be used.
+    #[error(
+        "open store {}: {reason}, and the last commits are in it; restore it from a copy, or put an empty file in its place to go on without them",
+        .path.display()
+    )]
+    Journal {
+        /// The journal.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
     /// The file was written by a later version of this program.
     #[error("open store {}: its schema is version {found}, this program knows up to {known}; use the newer program", .path.display())]
     Schema {

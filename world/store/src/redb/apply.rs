@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use ::redb::{Error as DbError, ReadTransaction, ReadableTable, Table, TableDefinition, WriteTransaction};
 
+use super::journal::{Body, Record};
 use super::writer::Work;
 use crate::lease::Leases;
 use crate::{Batch, Change, Commit, Entry, Error, Event, EventKind, LeaseId, Txn};
@@ -12,7 +13,7 @@ use crate::{Batch, Change, Commit, Entry, Error, Event, EventKind, LeaseId, Txn}
 const ENTRIES: TableDefinition<'_, &str, (u64, &[u8])> = TableDefinition::new("entries");
 /// key -> lease, for the keys that have one
 const LEASED: TableDefinition<'_, &str, u128> = TableDefinition::new("leased");
-/// "schema" and "revision"
+/// "schema" and "revision", and of the journal "journal" and "epoch" (`checkpoint`)
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 pub(super) const SCHEMA: &str = "schema";
 const REVISION: &str = "revision";
@@ -51,15 +52,19 @@ pub(super) struct Applied {
     pub(super) answers: Vec<Result<Commit, Error>>,
     /// The changes, one batch for each transaction that made any.
     pub(super) batches: Vec<Batch>,
+    /// The store's revision before them.
+    pub(super) base: u64,
     /// The store's revision after them.
     pub(super) revision: u64,
+    /// The changes as the journal is to have them.
+    pub(super) body: Body,
 }
 
 /// Looks at each piece of work against what the earlier ones made of the tables, and makes its
 /// changes. An error is the database's, and the whole batch is then to be given up.
 pub(super) fn apply(txn: &WriteTransaction, works: Vec<Work>, leases: &Leases) -> Result<Applied, DbError> {
     let mut tables = Tables::open(txn)?;
-    let begin = tables.revision;
+    let base = tables.revision;
     let mut ended = HashSet::new();
     let (mut answers, mut batches) = (Vec::with_capacity(works.len()), Vec::new());
     for work in works {
@@ -80,20 +85,45 @@ pub(super) fn apply(txn: &WriteTransaction, works: Vec<Work>, leases: &Leases) -
             Commit { revision: tables.revision }
         }));
     }
-    if tables.revision != begin {
+    if tables.revision != base {
         tables.meta.insert(REVISION, tables.revision)?;
     }
-    Ok(Applied { answers, batches, revision: tables.revision })
+    Ok(Applied { answers, batches, base, revision: tables.revision, body: tables.body })
 }
 
-/// Deletes the keys of leases of an earlier process. Returns the store's revision.
-pub(super) fn drop_leased(txn: &WriteTransaction) -> Result<u64, DbError> {
+/// Deletes the keys of leases of an earlier process. Returns the store's revision, and what the journal is to have if
+/// that changed.
+pub(super) fn drop_leased(txn: &WriteTransaction) -> Result<(u64, Body), DbError> {
     let mut tables = Tables::open(txn)?;
     let keys: Result<Vec<String>, DbError> = tables.leased.iter()?.map(|item| Ok(item?.0.value().to_owned())).collect();
     let changes = keys?.into_iter().map(Change::Delete).collect();
     tables.change(Txn { conditions: Vec::new(), changes })?;
     tables.meta.insert(REVISION, tables.revision)?;
-    Ok(tables.revision)
+    Ok((tables.revision, tables.body))
+}
+
+/// Makes the changes of the journal's records that the tables do not have yet: redb may have made commits durable
+/// that were not asked to be, as it does when it is closed. Returns the store's revision, or
+/// what is wrong with the records.
+pub(super) fn replay(txn: &WriteTransaction, records: Vec<Record>) -> Result<Result<u64, String>, DbError> {
+    let mut tables = Tables::open(txn)?;
+    for Record { base, transactions } in records {
+        let end = base.saturating_add(transactions.len() as u64);
+        if end <= tables.revision {
+            continue;
+        }
+        if base != tables.revision {
+            return Ok(Err(format!("a record continues revision {base}, the store is at {}", tables.revision)));
+        }
+        for changes in transactions {
+            tables.change(Txn { conditions: Vec::new(), changes })?;
+        }
+        if tables.revision != end {
+            return Ok(Err(format!("a record ends at revision {}, not at {end}", tables.revision)));
+        }
+    }
+    tables.meta.insert(REVISION, tables.revision)?;
+    Ok(Ok(tables.revision))
 }
 
 struct Tables<'t> {
@@ -101,13 +131,16 @@ struct Tables<'t> {
     leased: Table<'t, &'static str, u128>,
     meta: Table<'t, &'static str, u64>,
     revision: u64,
+    /// What was changed, for the journal.
+    body: Body,
 }
 
 impl<'t> Tables<'t> {
     fn open(txn: &'t WriteTransaction) -> Result<Tables<'t>, DbError> {
         let meta = txn.open_table(META)?;
         let revision = meta.get(REVISION)?.map_or(0, |guard| guard.value());
-        Ok(Tables { entries: txn.open_table(ENTRIES)?, leased: txn.open_table(LEASED)?, meta, revision })
+        let (entries, leased) = (txn.open_table(ENTRIES)?, txn.open_table(LEASED)?);
+        Ok(Tables { entries, leased, meta, revision, body: Body::default() })
     }
 
     /// Why the transaction can't take effect, if it can't.
@@ -130,6 +163,7 @@ impl<'t> Tables<'t> {
     fn change(&mut self, txn: Txn) -> Result<Vec<Event>, DbError> {
         let revision = self.revision + 1;
         let mut events = Vec::with_capacity(txn.changes.len());
+        let begin = self.body.begin();
         for change in txn.changes {
             match change {
                 Change::Put { key, value, lease } => {
@@ -138,17 +172,21 @@ impl<'t> Tables<'t> {
                         Some(lease) => self.leased.insert(key.as_str(), lease.0)?,
                         None => self.leased.remove(key.as_str())?,
                     };
+                    self.body.put(&key, &value, lease);
                     events.push(Event { key, kind: EventKind::Put(value), revision });
                 }
                 Change::Delete(key) => {
                     if self.entries.remove(key.as_str())?.is_some() {
                         self.leased.remove(key.as_str())?;
+                        self.body.delete(&key);
                         events.push(Event { key, kind: EventKind::Delete, revision });
                     }
                 }
             }
         }
-        if !events.is_empty() {
+        if events.is_empty() {
+            self.body.back_to(begin);
+        } else {
             self.revision = revision;
         }
         Ok(events)

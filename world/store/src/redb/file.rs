@@ -9,28 +9,33 @@ use std::path::{Path, PathBuf};
 
 use ::redb::backends::{FileBackend, InMemoryBackend};
 use ::redb::{
-    Builder, Database, DatabaseError, Error as DbError, ReadableDatabase, StorageBackend, StorageError, TableError,
-    TableHandle,
+    Builder, Database, DatabaseError, Durability, Error as DbError, ReadableDatabase, StorageBackend, StorageError,
+    TableError, TableHandle,
 };
 
 use super::apply;
+use super::checkpoint::{self, Leased};
+use super::journal::Journal;
 use crate::Error;
 
 /// The version of the tables' layout that this program writes.
 pub(super) const VERSION: u64 = 1;
+/// The same, of a store that is not whole without its journal.
+pub(super) const JOURNALED: u64 = 2;
 /// redb's page cache. Records are small and few; its default of 1 GiB is meant for more.
 const CACHE: usize = 16 << 20;
 /// Ends the name of a store's file while it is being made; the process id follows.
 const DRAFT: &str = ".new-";
 
-/// A database whose tables are there, and its revision.
+/// A database whose tables are there, its revision, and the journal of what will be committed.
 pub(super) struct Opened {
     pub(super) database: Database,
     pub(super) revision: u64,
+    pub(super) journal: Journal,
 }
 
-/// Opens the database again after an I/O error.
-pub(super) type Opener = Box<dyn Fn() -> Result<Opened, Error> + Send>;
+/// Opens the database again after an I/O error, with a checkpoint or without (`checkpoint::load`).
+pub(super) type Opener = Box<dyn Fn(Durability) -> Result<Opened, Error> + Send>;
 
 pub(super) fn open(path: &Path) -> Result<Opened, Error> {
     if let Err(error) = fs::symlink_metadata(path) {
@@ -39,31 +44,39 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
             _ => return Err(open_error(path, &error)),
         }
     }
-    let database = database(path, existing(path)?)?;
-    prepare(&database, path)?;
-    let mode = |error: io::Error| open_error(path, &error);
-    // Only now: before, it might have been some other program's file.
-    if fs::metadata(path).map_err(mode)?.permissions().mode() & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(mode)?;
-    }
-    // Leases end with their process, which was another one.
-    let revision = write(&database, apply::drop_leased).map_err(|error| db_error(path, error))?;
+    let opened = checkpoint::either(|durability| {
+        let database = database(path, existing(path)?)?;
+        prepare(&database, path)?;
+        make_private(path)?;
+        // Leases end with their process, which was another one.
+        checkpoint::load(database, path, Leased::Go, durability)
+    })?;
     sweep_drafts(path);
-    Ok(Opened { database, revision })
+    sweep_drafts(&checkpoint::journal_path(path)?);
+    Ok(opened)
+}
+
+/// Once it is known that the file is a store: else it might be some other program's.
+fn make_private(path: &Path) -> Result<(), Error> {
+    let failed = |error: io::Error| open_error(path, &error);
+    if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    }
+    Ok(())
 }
 
 /// Opens the file again in the same process, whose leases live on.
-pub(super) fn reopen(path: &Path) -> Result<Opened, Error> {
+pub(super) fn reopen(path: &Path, durability: Durability) -> Result<Opened, Error> {
     let database = database(path, existing(path)?)?;
-    let revision = prepare(&database, path)?;
-    Ok(Opened { database, revision })
+    prepare(&database, path)?;
+    checkpoint::load(database, path, Leased::Stay, durability)
 }
 
 pub(super) fn in_memory() -> Result<Opened, Error> {
     let name = Path::new("in memory");
     let database = database(name, InMemoryBackend::new())?;
     let revision = prepare(&database, name)?;
-    Ok(Opened { database, revision })
+    Ok(Opened { database, revision, journal: Journal::none() })
 }
 
 /// Makes an empty store beside `path` and then links it there. A process killed in between would
@@ -78,9 +91,7 @@ fn create(path: &Path) -> Result<(), Error> {
         }
         _ => open_error(path, &error),
     };
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(format!("{DRAFT}{}", std::process::id()));
-    let draft = PathBuf::from(draft);
+    let draft = draft(path);
     // Truncates what an earlier process with this id left.
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(true).mode(0o600);
@@ -99,6 +110,13 @@ fn create(path: &Path) -> Result<(), Error> {
     File::open(directory).and_then(|directory| directory.sync_all()).map_err(failed)
 }
 
+/// The name of a file while this process makes it.
+pub(super) fn draft(path: &Path) -> PathBuf {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(format!("{DRAFT}{}", std::process::id()));
+    draft.into()
+}
+
 /// Removes the drafts of processes that were killed while they made the store. Whoever calls this
 /// holds the store, so no draft can become it any more.
 fn sweep_drafts(path: &Path) {
@@ -113,7 +131,7 @@ fn sweep_drafts(path: &Path) {
     }
 }
 
-fn directory(path: &Path) -> &Path {
+pub(super) fn directory(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -149,9 +167,9 @@ pub(super) fn database(path: &Path, backend: impl StorageBackend) -> Result<Data
 pub(super) fn prepare(database: &Database, path: &Path) -> Result<u64, Error> {
     let foreign = |reason: String| Error::Foreign { path: path.to_owned(), reason };
     match schema(database) {
-        Ok(Some(VERSION)) => {}
-        Ok(Some(found)) if found > VERSION => {
-            return Err(Error::Schema { path: path.to_owned(), found, known: VERSION });
+        Ok(Some(VERSION | JOURNALED)) => {}
+        Ok(Some(found)) if found > JOURNALED => {
+            return Err(Error::Schema { path: path.to_owned(), found, known: JOURNALED });
         }
         Ok(Some(found)) => return Err(foreign(format!("its schema version {found} never was one"))),
         Ok(None) => {
@@ -196,11 +214,11 @@ fn write<T>(
     Ok(result)
 }
 
-fn open_error(path: &Path, error: &io::Error) -> Error {
+pub(super) fn open_error(path: &Path, error: &io::Error) -> Error {
     Error::Open { path: path.to_owned(), reason: error.to_string() }
 }
 
-fn db_error(path: &Path, error: DbError) -> Error {
+pub(super) fn db_error(path: &Path, error: DbError) -> Error {
     match error {
         DbError::Io(error) => open_error(path, &error),
         DbError::Corrupted(reason) => Error::Damaged { path: path.to_owned(), reason },

@@ -1,11 +1,14 @@
 //! The store of one host: a file, through the embedded database redb.
 //!
 //! Reads come from redb's own read transactions. Changes queue up while a durable commit is under way,
-//! and the next one takes them all (`writer`). Watches and leases are this process's own: redb has neither. Only one process may
+//! and the next one takes them all (`writer`). It is durable in a file beside redb's (`journal`), until redb makes
+//! it durable in its own (`checkpoint`). Watches and leases are this process's own: redb has neither. Only one process may
 //! have the file open.
 
 mod apply;
+mod checkpoint;
 mod file;
+pub(crate) mod journal;
 mod queue;
 mod recover;
 #[cfg(test)]
@@ -28,7 +31,7 @@ use writer::{Desk, Job, Work};
 
 /// A store in one file, or in memory.
 ///
-/// Dropping it commits what was submitted and closes the file. Leases end with the process: their
+/// Dropping it commits what was submitted, makes a checkpoint and closes the file. Leases end with the process: their
 /// keys are deleted when the file is opened again.
 #[derive(Debug)]
 pub struct Redb {
@@ -60,7 +63,7 @@ struct Counters {
 /// What the writer has done since the store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stats {
-    /// Durable commits (one `fdatasync` or more each).
+    /// Durable commits: records of the journal, and commits of redb that carried transactions.
     pub commits: u64,
     /// Transactions that took effect in them, ends of leases included.
     pub transactions: u64,
@@ -72,7 +75,11 @@ impl Redb {
     /// Opens the store in the file at `path`, and makes the file (mode 0600) where there is none;
     /// the directory must exist. Reads the whole file once to see whether it is sound.
     ///
-    /// [`Error::Held`], [`Error::Foreign`], [`Error::Damaged`], [`Error::Schema`] and
+    /// Beside it stands its journal, `PATH.journal`, of 1 MiB. The file of a store that was closed needs
+    /// it no more; one whose process was killed is opened with it alone. Where there is no room for a
+    /// journal the store does without.
+    ///
+    /// [`Error::Held`], [`Error::Foreign`], [`Error::Damaged`], [`Error::Journal`], [`Error::Schema`] and
     /// [`Error::Open`] name the file; one that is not a store is left as it was.
     pub fn open(path: impl AsRef<Path>) -> Result<Redb, Error> {
         let path = path.as_ref();
@@ -81,14 +88,14 @@ impl Redb {
             .map_err(|error| Error::Open { path: path.to_owned(), reason: error.to_string() })?;
         let opened = file::open(&path)?;
         let name = path.display().to_string();
-        Redb::start(name, opened, Box::new(move || file::reopen(&path)))
+        Redb::start(name, opened, Box::new(move |durability| file::reopen(&path, durability)))
     }
 
     /// An empty store that lives as long as this value.
     pub fn in_memory() -> Result<Redb, Error> {
         let name = "in memory";
         let opened = file::in_memory()?;
-        Redb::start(name.to_owned(), opened, Box::new(|| Err(Error::Closed)))
+        Redb::start(name.to_owned(), opened, Box::new(|_| Err(Error::Closed)))
     }
 
     /// What the writer has done.
@@ -110,7 +117,7 @@ impl Redb {
             counters: Counters::default(),
             health: Mutex::new(Health { reachable: true, since: Instant::now(), endpoint: name.clone(), error: None }),
         });
-        let desk = Arc::new(Desk::new(Arc::clone(&shared), reopen));
+        let desk = Arc::new(Desk::new(Arc::clone(&shared), opened.journal, reopen));
         let thread = std::thread::Builder::new().name("store-writer".to_owned());
         let its = Arc::clone(&desk);
         let writer = thread.spawn(move || its.run()).map_err(|error| Error::Unavailable {

@@ -11,7 +11,7 @@ const LARGEST_BATCH: usize = 1024;
 /// A commit that carried this many had a crowd before it, which comes again.
 const CROWD: usize = 4;
 /// How long the next commit waits at most for as many as the last one carried: a crowd keeps the
-/// processors busy, and a commit costs them a third of a millisecond whatever it carries.
+/// processors busy, and a commit costs them a tenth of a millisecond and more whatever it carries.
 const GATHERING: Duration = Duration::from_millis(2);
 
 #[derive(Debug, Default)]

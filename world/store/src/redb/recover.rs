@@ -3,14 +3,18 @@
 
 use std::sync::PoisonError;
 
+use ::redb::Durability;
+
 use super::apply::Applied;
+use super::checkpoint;
 use super::file::Opened;
+use super::journal::Journal;
 use super::writer::{Failure, Writer};
 use crate::Error;
 
 impl Writer {
     /// Opens the database again after a failed batch, and looks whether the batch is in it.
-    pub(super) fn settle(&self, failure: Failure) -> Result<Applied, Error> {
+    pub(super) fn settle(&mut self, failure: Failure) -> Result<Applied, Error> {
         let name = self.shared.name.clone();
         let Some(opened) = self.open_again(&failure.reason) else {
             return Err(match failure.uncertain {
@@ -29,7 +33,7 @@ impl Writer {
 
     /// Opens the database again if an earlier failure has left it closed. What was uncertain then
     /// and turns out to have been committed was not told to the watches: they begin anew.
-    pub(super) fn revive(&self) {
+    pub(super) fn revive(&mut self) {
         let closed = {
             let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
             guard.as_ref().err().cloned()
@@ -45,14 +49,23 @@ impl Writer {
 
     /// The revision of the database once it is open again; `None` when it can't be opened now, and
     /// readers are then told `reason`.
-    fn open_again(&self, reason: &str) -> Option<u64> {
+    pub(super) fn open_again(&mut self, reason: &str) -> Option<u64> {
         // Readers hold this lock while they read, so redb is really closed, and has let go of the
         // file's lock, when it is opened anew.
         let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         *database = Err(reason.to_owned());
-        match (self.reopen)() {
-            Ok(Opened { database: opened, revision }) => {
+        let opened = if self.journal.has_failed() {
+            // Its last record may be readable and yet not durable: it counts once it is durable in redb's file.
+            (self.reopen)(Durability::Immediate)
+        } else {
+            checkpoint::either(&self.reopen)
+        };
+        match opened {
+            Ok(Opened { database: opened, revision, journal }) => {
                 *database = Ok(opened);
+                // What it holds was read; what can't be written to it would fail every commit.
+                let usable = !self.journal.has_failed();
+                self.journal = if usable { journal } else { Journal::none() };
                 Some(revision)
             }
             Err(error) => {

@@ -1,7 +1,10 @@
 //! The file itself, grouping, and what happens when the disk fails.
 
+mod crash;
 mod disk;
 mod files;
+mod journal;
+mod journal_file;
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,6 +14,7 @@ use std::time::Duration;
 use ::redb::StorageBackend;
 use ::redb::backends::InMemoryBackend;
 
+use super::journal::Journal;
 use super::{Redb, file};
 use crate::{Error, EventKind, Store, Txn};
 
@@ -69,8 +73,8 @@ fn what_comes_in_during_a_commit_shares_the_next_one() {
     let name = Path::new("gated");
     let database = file::database(name, Gate(Arc::clone(&gated))).unwrap();
     let revision = file::prepare(&database, name).unwrap();
-    let opened = file::Opened { database, revision };
-    let store = Redb::start("gated".into(), opened, Box::new(|| Err(Error::Closed))).unwrap();
+    let opened = file::Opened { database, revision, journal: Journal::none() };
+    let store = Redb::start("gated".into(), opened, Box::new(|_| Err(Error::Closed))).unwrap();
 
     let (begun, begins) = channel();
     let (leave, leaves) = channel();

@@ -5,6 +5,9 @@
 //! transactions queue up; the next takes all of them. Each is judged against the tables as the
 //! earlier ones of the batch leave them, so the outcome is that of one after the other.
 //!
+//! It is durable once the journal has its record. Only then do the tables show it, so that nothing is seen
+//! that may not last; of the tables themselves the commit is one in memory (`journal`, `checkpoint`).
+//!
 //! There is a thread for it, so that a commit overlaps the submitter's own work. But an idle processor
 //! takes 100 to 500 us to wake up where the machine is a virtual one: who comes to wait for a
 //! transaction that the thread has not begun commits it himself.
@@ -13,11 +16,13 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use ::redb::{Database, Durability};
+use ::redb::{Database, Durability, WriteTransaction};
 
 use super::Shared;
 use super::apply::{self, Applied};
+use super::checkpoint;
 use super::file::Opener;
+use super::journal::Journal;
 use super::queue::{Call, Queue};
 use crate::{Answer, Error, LeaseId, Txn};
 
@@ -49,6 +54,9 @@ pub(super) struct Desk {
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) reopen: Opener,
+    pub(super) journal: Journal,
+    /// When something was last committed.
+    pub(super) last: Instant,
 }
 
 /// Why a batch was not committed.
@@ -60,11 +68,12 @@ pub(super) struct Failure {
 }
 
 impl Desk {
-    pub(super) fn new(shared: Arc<Shared>, reopen: Opener) -> Desk {
-        Desk { queue: Queue::default(), writer: Mutex::new(Writer { shared, reopen }) }
+    pub(super) fn new(shared: Arc<Shared>, journal: Journal, reopen: Opener) -> Desk {
+        let writer = Writer { shared, reopen, journal, last: Instant::now() };
+        Desk { queue: Queue::default(), writer: Mutex::new(writer) }
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(super) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -73,7 +82,7 @@ impl Desk {
         loop {
             let patience = self.writer().patience();
             let call = self.queue.sleep(patience);
-            let writer = self.writer();
+            let mut writer = self.writer();
             if call == Call::End {
                 return writer.close();
             }
@@ -83,6 +92,7 @@ impl Desk {
             jobs.extend(self.queue.take());
             if jobs.is_empty() {
                 writer.revive();
+                writer.checkpoint_if_quiet();
             } else {
                 writer.commit(jobs);
             }
@@ -94,14 +104,22 @@ impl Desk {
         if self.queue.is_crowded() {
             return;
         }
-        let writer = match self.writer.try_lock() {
+        let mut writer = match self.writer.try_lock() {
             Ok(writer) => writer,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => return,
         };
         let jobs = self.queue.take();
-        if !jobs.is_empty() && !writer.commit(jobs) {
-            // The thread sleeps on as if all was well: it is to open the store again, or to try a lease's end again.
+        if jobs.is_empty() {
+            return;
+        }
+        let was_empty = writer.journal.is_empty();
+        let committed = writer.commit(jobs);
+        let to_do = !committed || (was_empty && !writer.journal.is_empty());
+        drop(writer);
+        if to_do {
+            // The thread sleeps on as if nothing had happened: it is to open the store again, to try a lease's end
+            // again, or to make a checkpoint soon.
             self.queue.nudge();
         }
     }
@@ -112,9 +130,10 @@ impl Writer {
         self.shared.history.close();
         let closed = Err("the store is closed".to_owned());
         let mut database = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
-        if let Ok(database) = std::mem::replace(&mut *database, closed)
-            && let Err(error) = database.close()
-        {
+        let Ok(database) = std::mem::replace(&mut *database, closed) else { return };
+        // From here on redb's file is the whole store.
+        let whole = checkpoint::checkpoint(&database, &Journal::none());
+        if let Err(error) = whole.and_then(|_| Ok(database.close()?)) {
             // Nothing is lost: every commit was durable.
             tracing::warn!(store = self.shared.name, %error, "closing the store failed");
         }
@@ -122,14 +141,15 @@ impl Writer {
 
     fn patience(&self) -> Duration {
         const FOR_EVER: Duration = Duration::from_secs(3600);
-        let deadline = self.shared.leases.next_deadline();
-        let until = deadline.map_or(FOR_EVER, |at| at.saturating_duration_since(Instant::now()));
         let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+        let quiet = self.quiet_at().filter(|_| guard.is_ok());
+        let next = self.shared.leases.next_deadline().into_iter().chain(quiet).min();
+        let until = next.map_or(FOR_EVER, |at| at.saturating_duration_since(Instant::now()));
         if guard.is_err() { until.min(RETRY) } else { until }
     }
 
     /// Commits a batch and answers everybody in it. Returns whether it took effect.
-    fn commit(&self, jobs: Vec<Job>) -> bool {
+    fn commit(&mut self, jobs: Vec<Job>) -> bool {
         let (works, answers): (Vec<Work>, Vec<Option<Answer>>) =
             jobs.into_iter().map(|job| (job.work, job.answer)).unzip();
         let ending: Vec<LeaseId> =
@@ -158,27 +178,48 @@ impl Writer {
         }
     }
 
-    fn write(&self, works: Vec<Work>) -> Result<Applied, Failure> {
-        let guard = self.shared.database.read().unwrap_or_else(PoisonError::into_inner);
+    fn write(&mut self, works: Vec<Work>) -> Result<Applied, Failure> {
+        let shared = Arc::clone(&self.shared);
+        let guard = shared.database.read().unwrap_or_else(PoisonError::into_inner);
         let before = |reason: String| Failure { reason, uncertain: None };
         let database = guard.as_ref().map_err(|reason| before(reason.clone()))?;
         self.write_to(database, works)
     }
 
-    fn write_to(&self, database: &Database, works: Vec<Work>) -> Result<Applied, Failure> {
+    fn write_to(&mut self, database: &Database, works: Vec<Work>) -> Result<Applied, Failure> {
         let before = |error: ::redb::Error| Failure { reason: error.to_string(), uncertain: None };
         let mut txn = database.begin_write().map_err(|error| before(error.into()))?;
-        txn.set_durability(Durability::Immediate).map_err(|error| before(error.into()))?;
         let applied = apply::apply(&txn, works, &self.shared.leases).map_err(before)?;
         if applied.batches.is_empty() {
             // Nothing to make durable: all lost against others or changed nothing.
             return txn.abort().map(|()| applied).map_err(|error| before(error.into()));
         }
+        let epoch = match self.make_durable(&mut txn, &applied) {
+            Ok(epoch) => epoch,
+            Err(reason) => return Err(Failure { reason, uncertain: Some(applied) }),
+        };
         if let Err(error) = txn.commit() {
             return Err(Failure { reason: error.to_string(), uncertain: Some(applied) });
         }
+        if let Some(epoch) = epoch {
+            self.journal.restart(epoch);
+        }
+        self.last = Instant::now();
         self.count(&applied);
         Ok(applied)
+    }
+
+    /// Writes the batch's record to the journal; where that is full, lets the transaction itself be the checkpoint
+    /// that is due, and returns its epoch.
+    fn make_durable(&mut self, txn: &mut WriteTransaction, applied: &Applied) -> Result<Option<u64>, String> {
+        let journaled = self.journal.fits(&applied.body);
+        let durability = if journaled { Durability::None } else { Durability::Immediate };
+        txn.set_durability(durability).map_err(|error| error.to_string())?;
+        if journaled {
+            let written = self.journal.append(applied.base, &applied.body);
+            return written.map(|()| None).map_err(|error| format!("write to the journal: {error}"));
+        }
+        checkpoint::stamp(txn, &self.journal).map(Some).map_err(|error| error.to_string())
     }
 
     pub(super) fn count(&self, applied: &Applied) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use ::redb::{Database, TableDefinition};
 
 use crate::redb::apply;
-use crate::redb::file::VERSION;
+use crate::redb::file::JOURNALED;
 use crate::{Error, Redb, Store, Txn};
 
 fn mode(path: &Path) -> u32 {
@@ -16,7 +16,9 @@ fn mode(path: &Path) -> u32 {
 
 fn names(directory: &Path) -> Vec<String> {
     let entries = fs::read_dir(directory).unwrap();
-    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 #[test]
@@ -33,7 +35,7 @@ fn made_once_private_and_kept() {
     let store = Redb::open(&path).unwrap();
     assert_eq!(mode(&path), 0o600);
     assert_eq!(store.get("a").unwrap().map(|entry| entry.revision), Some(commit.revision));
-    assert_eq!(names(directory.path()), ["store.redb"]);
+    assert_eq!(names(directory.path()), ["store.redb", "store.redb.journal"]);
 }
 
 #[test]
@@ -111,11 +113,11 @@ fn a_later_schema_is_refused() {
     drop(Redb::open(&path).unwrap());
     let database = Database::create(&path).unwrap();
     let txn = database.begin_write().unwrap();
-    txn.open_table(apply::META).unwrap().insert(apply::SCHEMA, VERSION + 1).unwrap();
+    txn.open_table(apply::META).unwrap().insert(apply::SCHEMA, JOURNALED + 1).unwrap();
     txn.commit().unwrap();
     drop(database);
     let error = Redb::open(&path).unwrap_err();
-    assert_eq!(error, Error::Schema { path: path.clone(), found: VERSION + 1, known: VERSION });
+    assert_eq!(error, Error::Schema { path: path.clone(), found: JOURNALED + 1, known: JOURNALED });
 }
 
 /// Whatever is damaged, `open` gives a store with every entry or an error that names the file.
