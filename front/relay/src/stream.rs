@@ -5,6 +5,7 @@ use crate::answer::{self, Answer};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 use rustix::buffer::spare_capacity;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::stat;
 use rustix::io::{Errno, read, retry_on_intr, write};
@@ -75,6 +76,10 @@ pub(crate) fn ask(path: &str, request: &[u8]) -> Result<(Answer, Vec<u8>), Error
             return Err(Error::Answer("it does not end".into()));
         }
         received.reserve(ROOM);
+        // Who waits in recv is woken up for nothing when the daemon has read the request (net/unix/af_unix.c,
+        // `unix_write_space`); poll is told apart.
+        let mut answered = [PollFd::new(&daemon, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut answered, None)).map_err(|e| broken(Some(e)))?;
         let room = || recv(&daemon, spare_capacity(&mut received), RecvFlags::empty());
         match retry_on_intr(room).map_err(|e| broken(Some(e)))?.1 {
             0 => return Err(broken(None)),

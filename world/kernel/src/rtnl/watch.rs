@@ -48,8 +48,9 @@ const SANDBOX_GROUPS: [u32; 2] = [1, 28];
 const STORM: usize = 64;
 const LULL: Duration = Duration::from_millis(5);
 
-/// How long the host's own links are left alone after they were read: a change seldom comes alone, and each attach
-/// would wake the thread up with several of the lower link's. What anything else has to say is heard at once.
+/// How long a change of the host's own links is left alone before it is read: it seldom comes alone. Each attach has
+/// several of its lower link's, and is held up if this thread takes the other processor for them while the store's
+/// commit waits for it. What anything else has to say is heard at once.
 const REST: Duration = Duration::from_millis(5);
 
 /// What the thread is asked to do.
@@ -97,8 +98,17 @@ impl Watcher {
         let bell = eventfd(0, flags).map_err(|errno| Error::io("eventfd", &errno.into()))?;
         let (shared, bell) = (Arc::<Shared>::default(), Arc::new(bell));
         let buffer = vec![0; 64 * 1024];
-        let listener =
-            Listener { shared: Arc::clone(&shared), own, all, rules, ears: Vec::new(), rest: None, lull: None, buffer };
+        let listener = Listener {
+            shared: Arc::clone(&shared),
+            own,
+            all,
+            rules,
+            ears: Vec::new(),
+            rest: None,
+            rested: false,
+            lull: None,
+            buffer,
+        };
         let theirs = Arc::clone(&bell);
         let thread = thread::Builder::new()
             .name("kernel-watch".into())
@@ -225,8 +235,10 @@ struct Listener {
     all: netlink_sys::Socket,
     rules: Option<Rules>,
     ears: Vec<Ear>,
-    /// Until when the host's own links are left alone.
+    /// Until when changes of the host's own links are left alone.
     rest: Option<Instant>,
+    /// They have been, or are until then.
+    rested: bool,
     /// Until when no misses are read.
     lull: Option<Instant>,
     buffer: Vec<u8>,
@@ -248,8 +260,7 @@ impl Listener {
                 return;
             }
             if host.get(1) == Some(&true) {
-                self.read_own();
-                self.rest = Some(Instant::now() + REST);
+                self.hear_own();
             }
             if host.get(2) == Some(&true) {
                 self.read_all();
@@ -324,6 +335,15 @@ impl Listener {
 
     fn tell(&self, event: &KernelEvent) {
         self.shared.publisher.tell(event);
+    }
+
+    /// Reads what has rested; else lets it rest.
+    fn hear_own(&mut self) {
+        self.rested = !self.rested;
+        match self.rested {
+            true => self.rest = Some(Instant::now() + REST),
+            false => self.read_own(),
+        }
     }
 
     /// Reads what the host's socket holds, and tells of it together; of several changes of a link, of the last.

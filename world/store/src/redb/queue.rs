@@ -12,7 +12,7 @@ const LARGEST_BATCH: usize = 1024;
 const CROWD: usize = 4;
 /// How long the next commit waits at most for as many as the last one carried: a crowd keeps the
 /// processors busy, and a commit costs them a tenth of a millisecond and more whatever it carries.
-const GATHERING: Duration = Duration::from_millis(2);
+const GATHERING: Duration = Duration::from_micros(500);
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
