@@ -24,6 +24,7 @@ const LINE: usize = 2048;
 /// An operation under way. Each names, in full, what it may leave behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "object", rename_all = "snake_case")]
+#[expect(clippy::large_enum_variant, reason = "those that own what they name are few: they were read from files")]
 pub(crate) enum Intent<'a> {
     /// A network is made or removed, and these parents with it.
     Network {
