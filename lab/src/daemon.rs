@@ -206,6 +206,20 @@ impl<'h> TestDaemon<'h> {
         self.directory.path().join("run")
     }
 
+    /// How many operations its run directory says are under way: the files' first lines, of which others are empty.
+    ///
+    /// # Errors
+    /// The directory can't be read.
+    pub fn intents(&self) -> Result<usize, Error> {
+        let failed = || Error::io("read the daemon's intents");
+        let mut under_way = 0;
+        for file in fs::read_dir(self.run_dir().join("intents")).map_err(failed())? {
+            let text = fs::read(file.map_err(failed())?.path()).map_err(failed())?;
+            under_way += usize::from(text.first().is_some_and(|first| *first != b'\n'));
+        }
+        Ok(under_way)
+    }
+
     /// All that it has logged.
     pub fn log(&self) -> String {
         fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()

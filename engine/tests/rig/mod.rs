@@ -382,5 +382,6 @@ pub(crate) fn eventually(what: &str, holds: impl Fn() -> bool) {
 /// How many files of a run directory hold an intent: the others' first lines are empty.
 fn intents(run_dir: &Path) -> usize {
     let files = std::fs::read_dir(run_dir.join("intents")).unwrap();
-    files.filter(|file| !std::fs::read(file.as_ref().unwrap().path()).unwrap().starts_with(b"\n")).count()
+    let texts = files.map(|file| std::fs::read(file.unwrap().path()).unwrap());
+    texts.filter(|text| text.first().is_some_and(|first| *first != b'\n')).count()
 }

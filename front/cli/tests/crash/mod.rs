@@ -200,7 +200,5 @@ fn leaves_nothing(daemon: &TestDaemon<'_>, clients: Vec<Client<'_>>, links: &[St
             assert_eq!(left, [""; 0], "left in a sandbox");
         }
     }
-    // Their files stay, empty.
-    let intents = std::fs::read_dir(daemon.run_dir().join("intents")).unwrap();
-    assert_eq!(intents.filter(|file| file.as_ref().unwrap().metadata().unwrap().len() > 0).count(), 0);
+    assert_eq!(daemon.intents().unwrap(), 0);
 }
