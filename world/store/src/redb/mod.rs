@@ -9,6 +9,7 @@ mod apply;
 mod checkpoint;
 mod file;
 pub(crate) mod journal;
+mod placement;
 mod queue;
 mod recover;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::placement::Placement;
 use super::writer::Job;
 
 /// Transactions in one commit, so that the first of a flood need not wait for all of it.
@@ -19,6 +20,7 @@ pub(super) struct Queue {
     state: Mutex<State>,
     /// For the writer's thread alone.
     wake: Condvar,
+    pub(super) placement: Placement,
 }
 
 #[derive(Debug, Default)]
@@ -54,9 +56,13 @@ impl Queue {
             return false;
         }
         state.jobs.push_back(job);
-        if state.sleeps_for.is_some_and(|count| state.jobs.len() >= count) {
-            state.sleeps_for = None;
+        let jobs = state.jobs.len();
+        if let Some(wanted) = state.sleeps_for.take_if(|wanted| jobs >= *wanted) {
             drop(state);
+            match wanted {
+                1 => self.placement.apart(),
+                _ => self.placement.anywhere(),
+            }
             self.wake.notify_one();
         }
         true

@@ -79,6 +79,7 @@ impl Desk {
 
     /// Works until the store is dropped and the queue is empty.
     pub(super) fn run(&self) {
+        self.queue.placement.is_mine();
         loop {
             let patience = self.writer().patience();
             let call = self.queue.sleep(patience);
