@@ -2,10 +2,10 @@
 
 use crate::method::Method;
 use crate::path;
-use model::request::{CheckRequest, CollectRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
+use model::request::{CheckRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
 use model::view::{
-    Collected, DryRun, EndpointView, Finding, HostView, NetworkCheck, NetworkCreated, NetworkView, ParentView,
-    PeerCheck, PeerView, SandboxView, Status,
+    DryRun, EndpointView, Finding, HostView, NetworkCheck, NetworkCreated, NetworkView, ParentView, PeerCheck,
+    PeerView, SandboxView, Status,
 };
 use model::{NetworkSpec, Timestamp};
 use serde::Serialize;
@@ -85,11 +85,6 @@ pub fn disconnect(network: &str, request: &DisconnectRequest) -> Call<EndpointVi
 /// Compares a network, and perhaps an endpoint of it, with the kernel.
 pub fn check_network(network: &str, request: &CheckRequest) -> Call<NetworkCheck> {
     post(path::fill(path::CHECK_NETWORK, network), request)
-}
-
-/// Detaches what an engine no longer has.
-pub fn collect(network: &str, request: &CollectRequest) -> Call<Collected> {
-    post(path::fill(path::COLLECT, network), request)
 }
 
 /// An overlay's peers beside what the kernel has.

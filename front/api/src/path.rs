@@ -16,8 +16,6 @@ pub const CONNECT: &str = "/v1/networks/{reference}/connect";
 pub const DISCONNECT: &str = "/v1/networks/{reference}/disconnect";
 /// POST a [`model::request::CheckRequest`]: [`model::view::NetworkCheck`].
 pub const CHECK_NETWORK: &str = "/v1/networks/{reference}/check";
-/// POST a [`model::request::CollectRequest`]: [`model::view::Collected`].
-pub const COLLECT: &str = "/v1/networks/{reference}/collect";
 /// GET: an overlay's [`model::view::PeerView`]s.
 pub const PEERS: &str = "/v1/networks/{reference}/peers";
 /// GET: the [`model::view::HostView`]s of the hosts that share the store.

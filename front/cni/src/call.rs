@@ -4,21 +4,15 @@ use crate::{Config, Environment, Error, Verb, Version, verbs};
 use engine::Engine;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// An answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// What was asked, if that much could be read.
+    /// What was asked, if configuration and variables could be read.
     pub verb: Option<Verb>,
     /// What is to be printed: a result, if the verb has one, or the specification's error.
     pub text: Result<String, String>,
-}
-
-impl Answer {
-    /// A call that went wrong in the daemon itself.
-    pub fn fault(reason: &str) -> Self {
-        Self { verb: None, text: Err(Error::Internal(reason.to_owned()).json(Version::NEWEST.word())) }
-    }
 }
 
 /// A call's two parts.
@@ -66,11 +60,16 @@ pub fn call(engine: &Engine, body: &[u8]) -> Answer {
             version.clone_from(given);
         }
         let request = Environment::read(|name| call.variable(name))?;
+        let config = config?;
         verb = Some(request.verb);
         tracing::debug!(verb = ?request.verb, container = request.container, ifname = request.ifname, "CNI");
-        verbs::run(engine, &request, &config?)
+        verbs::run(engine, &request, &config)
     };
-    let text = run().map_err(|error| {
+    // The thread is its connection's own, and the engine's locks outlive a panic.
+    let ran = catch_unwind(AssertUnwindSafe(&mut run)).unwrap_or_else(|_| {
+        Err(Error::Internal("the engine failed; see the daemon's log, then run `trunkline check`".to_owned()))
+    });
+    let text = ran.map_err(|error| {
         match &error {
             Error::Internal(reason) => tracing::error!(reason, "a CNI call failed"),
             _ => tracing::debug!(%error, "a CNI call is refused"),

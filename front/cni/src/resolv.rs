@@ -3,8 +3,10 @@
 use crate::Error;
 use crate::config::Config;
 use crate::result::Dns;
-use std::fs::{self, File};
+use rustix::fs::OFlags;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// What is read of a file, in bytes: far more than a resolver does.
@@ -25,15 +27,21 @@ pub fn dns(config: &Config, resolv_conf: Option<&str>) -> Dns {
 /// The text of `ipam.resolvConf`.
 ///
 /// # Errors
-/// [`Error::Io`], for one that is no plain file, too: the daemon would wait for a pipe's other end.
+/// [`Error::Io`], for what is no plain file, too. The daemon waits for nobody here: neither for a pipe's other end nor
+/// for the kernel's next word, which some files of its own hand out.
 pub(crate) fn file(path: &Path) -> Result<String, Error> {
     let read = || {
-        if !fs::metadata(path)?.is_file() {
+        if !path.is_absolute() {
+            return Err(io::Error::other("not an absolute path"));
+        }
+        let at_once = OFlags::NONBLOCK.union(OFlags::NOCTTY).bits() as i32;
+        let file = OpenOptions::new().read(true).custom_flags(at_once).open(path)?;
+        if !file.metadata()?.is_file() {
             return Err(io::Error::other("no plain file"));
         }
-        let mut text = String::new();
-        File::open(path)?.take(LONGEST).read_to_string(&mut text)?;
-        Ok(text)
+        let mut text = Vec::new();
+        file.take(LONGEST).read_to_end(&mut text)?;
+        Ok(String::from_utf8_lossy(&text).into_owned())
     };
     read().map_err(|error: io::Error| Error::Io { what: format!("read {}", path.display()), reason: error.to_string() })
 }

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use engine::Engine;
 use model::NetworkSpec;
-use model::request::{CheckRequest, CollectRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
+use model::request::{CheckRequest, ConnectRequest, DisconnectRequest, ExitReport, SandboxRequest};
 use model::view::Status;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -53,7 +53,6 @@ pub(crate) fn routes(app: App) -> Router {
         .route(path::CONNECT, post(connect))
         .route(path::DISCONNECT, post(disconnect))
         .route(path::CHECK_NETWORK, post(check_network))
-        .route(path::COLLECT, post(collect))
         .route(path::PEERS, get(peers))
         .route(path::HOSTS, get(hosts))
         .route(path::HOST, delete(remove_host))
@@ -207,11 +206,6 @@ async fn disconnect(State(app): State<App>, path: Reference, body: Payload) -> A
 async fn check_network(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<CheckRequest>(body)?);
     app.call(move |engine| Ok(engine.check_network(&reference, &request)?)).await
-}
-
-async fn collect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
-    let (reference, request) = (reference(path)?, payload::<CollectRequest>(body)?);
-    app.call(move |engine| Ok(engine.collect_endpoints(&reference, &request)?)).await
 }
 
 async fn peers(State(app): State<App>, path: Reference) -> Answer {

@@ -6,7 +6,6 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
@@ -20,11 +19,7 @@ pub(crate) async fn call(State(app): State<App>, body: Payload) -> Response {
         Err(failure) => return failure.into_response(),
     };
     let begun = Instant::now();
-    // The thread is its connection's own, and the engine's locks outlive a panic.
-    let answer = catch_unwind(AssertUnwindSafe(|| ::cni::call(&app.engine, &body))).unwrap_or_else(|_| {
-        tracing::error!("the engine panicked");
-        Answer::fault("the engine failed; see the daemon's log, then run `trunkline check`")
-    });
+    let answer = ::cni::call(&app.engine, &body);
     count(&app, &answer, begun);
     let (status, text) = match answer.text {
         Ok(text) => (StatusCode::OK, text),

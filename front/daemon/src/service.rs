@@ -17,6 +17,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use store::{Redb, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -129,9 +130,8 @@ async fn accept(
     let plugins = plugins.map(|(plugin, listener)| (listener, docker::router(app.clone(), plugin)));
     let all = std::iter::once((listeners.api, app::routes(app.clone()))).chain(plugins).collect();
     let connections = Server::start(all, app.stopping.clone()).map_err(server("serve connections"))?;
-    if let Some(metrics) = listeners.metrics {
-        publish(metrics, app.clone()).map_err(server("serve metrics"))?;
-    }
+    let publishing = listeners.metrics.map(|metrics| publish(metrics, app.clone()));
+    let publishing = publishing.transpose().map_err(server("serve metrics"))?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         socket = %config.socket.display(),
@@ -148,11 +148,15 @@ async fn accept(
         stop.send_replace(true);
     };
     tokio::join!(stopped, connections.ended());
+    // It has the engine too, whose store is closed by the last who has it.
+    if publishing.is_some_and(|thread| thread.join().is_err()) {
+        tracing::error!("the thread that serves metrics panicked");
+    }
     Ok(())
 }
 
 /// Serves metrics over TCP on a thread of its own, so that who asks for them slows nobody.
-fn publish(listener: TcpListener, app: App) -> std::io::Result<()> {
+fn publish(listener: TcpListener, app: App) -> std::io::Result<JoinHandle<()>> {
     listener.set_nonblocking(true)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut stopping = app.stopping.clone();
@@ -169,7 +173,7 @@ fn publish(listener: TcpListener, app: App) -> std::io::Result<()> {
             }
         });
     };
-    std::thread::Builder::new().name("metrics-http".into()).spawn(work).map(drop)
+    std::thread::Builder::new().name("metrics-http".into()).spawn(work)
 }
 
 struct Signals {

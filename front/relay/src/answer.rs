@@ -37,6 +37,7 @@ impl Answer {
         let success = match head.code {
             Some(200) => true,
             Some(422) => false,
+            Some(404) => return Err(Error::Older),
             status => return Err(misread(format!("status {}", status.unwrap_or_default()))),
         };
         let body = start..start + length(head.headers)?;
@@ -91,7 +92,8 @@ mod tests {
     fn what_is_no_answer() {
         for (text, reason) in [
             ("SSH-2.0-x\r\n", "invalid HTTP version"),
-            ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "status 404"),
+            ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "older"),
+            ("HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n\r\n", "status 500"),
             ("HTTP/1.1 200 OK\r\n\r\n", "no length"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", "two lengths"),
             ("HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", "a wrong length"),

@@ -35,6 +35,9 @@ pub enum Error {
         /// The kernel's reason; none: it was closed.
         errno: Option<Errno>,
     },
+    /// The daemon does not know of such calls.
+    #[error("the daemon is older than this plugin: restart it")]
+    Older,
     /// The answer is none that this program knows.
     #[error("cannot read the daemon's answer: {0}; are plugin and daemon of one version?")]
     Answer(String),
@@ -61,8 +64,8 @@ impl Error {
             Self::Input(_) => 5,
             Self::Configuration(_) | Self::Answer(_) => 6,
             Self::TooLarge { .. } => 7,
-            Self::Unreachable { .. } | Self::Broken { .. } if verb == b"STATUS" => 50,
-            Self::Unreachable { .. } | Self::Broken { .. } => 11,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Older if verb == b"STATUS" => 50,
+            Self::Unreachable { .. } | Self::Broken { .. } | Self::Older => 11,
         }
     }
 

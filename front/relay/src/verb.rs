@@ -58,7 +58,8 @@ fn carry_out(call: &mut Call, version: &mut String, standard: Standard<'_>) -> R
 /// ask again.
 fn is_gone(call: &Call) -> bool {
     let netns = call.variable("CNI_NETNS");
-    call.variable("CNI_COMMAND") == b"DEL" && (netns.is_empty() || !stream::is_namespace(netns))
+    let named = ["CNI_CONTAINERID", "CNI_IFNAME"].iter().all(|name| !call.variable(name).is_empty());
+    named && call.variable("CNI_COMMAND") == b"DEL" && (netns.is_empty() || !stream::is_namespace(netns))
 }
 
 /// The answer to VERSION.

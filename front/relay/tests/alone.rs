@@ -121,7 +121,8 @@ fn without_a_daemon() {
         }
         let file = tempfile::NamedTempFile::new().unwrap();
         for gone in ["", "/run/netns/gone", file.path().to_str().unwrap()] {
-            let variables = [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "c"), ("CNI_NETNS", gone)];
+            let variables =
+                [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "c"), ("CNI_IFNAME", "eth0"), ("CNI_NETNS", gone)];
             let output = run(command(&program, &variables), nowhere.to_string().as_bytes());
             assert!(output.status.success() && output.stdout.is_empty(), "{output:?}");
             assert!(String::from_utf8_lossy(&output.stderr).contains("it will find that c is gone"), "{output:?}");
@@ -164,7 +165,7 @@ fn what_is_no_answer_is_no_success() {
         let cut = [0, 5, whole.len() / 2, whole.len() - 1].map(|length| (whole[..length].to_owned(), 11));
         let other = [
             ("SSH-2.0-OpenSSH\r\n".to_owned(), 6),
-            (answer("404 Not Found", r#"{"error":"no such path"}"#), 6),
+            (answer("404 Not Found", r#"{"error":"no such path"}"#), 11),
             (answer("500 Internal Server Error", ""), 6),
             ("HTTP/1.1 200 OK\r\n\r\n{}".to_owned(), 6),
         ];

@@ -103,17 +103,10 @@ impl Namespace {
     }
 
     /// Moves the calling thread in, until the guard is dropped.
-    pub(crate) fn enter(&self) -> Result<Inside<'static>, Error> {
-        let home = Home::Found(Self::current()?);
+    pub(crate) fn enter(&self) -> Result<Inside, Error> {
+        let home = Self::current()?;
         self.stay()?;
         Ok(Inside { home, thread: PhantomData })
-    }
-
-    /// The same for a thread that is in `home`: to ask /proc where it is would take longer than to enter.
-    pub(crate) fn enter_from<'a>(&self, home: &'a Self) -> Result<Inside<'a>, Error> {
-        debug_assert_eq!(identity(&home.file, "").ok(), Self::current().and_then(|n| n.identity("")).ok());
-        self.stay()?;
-        Ok(Inside { home: Home::Known(home), thread: PhantomData })
     }
 
     /// Moves the calling thread in for good.
@@ -131,23 +124,14 @@ impl AsFd for Namespace {
 
 /// The calling thread is in a namespace, and goes back to its own when this is dropped. Bound to
 /// the thread.
-pub(crate) struct Inside<'a> {
-    home: Home<'a>,
+pub(crate) struct Inside {
+    home: Namespace,
     thread: PhantomData<*const ()>,
 }
 
-enum Home<'a> {
-    Found(Namespace),
-    Known(&'a Namespace),
-}
-
-impl Drop for Inside<'_> {
+impl Drop for Inside {
     fn drop(&mut self) {
-        let home = match &self.home {
-            Home::Found(home) => home,
-            Home::Known(home) => home,
-        };
-        if let Err(error) = home.stay() {
+        if let Err(error) = self.home.stay() {
             // Whatever this thread did next would be done to a stranger's network.
             eprintln!("trunkline: cannot return from a sandbox: {error}");
             std::process::abort();

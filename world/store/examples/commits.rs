@@ -15,6 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let outcome = alone(&store).and_then(|()| [2, 8, 32, 128].iter().try_for_each(|n| together(&store, *n)));
     drop(store);
     std::fs::remove_file(&path)?;
+    std::fs::remove_file(path.with_extension("redb.journal"))?;
     outcome
 }
 

@@ -1,8 +1,8 @@
 //! Where networks, endpoints and address claims are kept: one trait over key-value stores.
 //!
 //! [`Store`] is what the engine sees: keys and values, transactions that compare and set, watches
-//! resumed from a revision, and leases. Behind it stands [`Redb`], one file on this host, the
-//! default; etcd and Consul take the same place when several hosts share a store, each behind what
+//! resumed from a revision, and leases. Behind it stands [`Redb`], a file and its journal on this host,
+//! the default; etcd and Consul take the same place when several hosts share a store, each behind what
 //! [`open`] returns. What one of them cannot do is not in the trait, or is told by [`Capabilities`].
 //!
 //! - **Keys** are UTF-8 paths with `/` between their parts, relative to the store's prefix; a

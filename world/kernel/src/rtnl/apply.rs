@@ -102,7 +102,7 @@ struct Visit<'a> {
     /// The turn, while there are changes to make.
     turn: Option<MutexGuard<'a, ()>>,
     /// The thread is in the namespace, since something needed it there.
-    inside: Option<Inside<'a>>,
+    inside: Option<Inside>,
     /// A socket in the namespace.
     socket: Option<Socket>,
     rtnl: &'a Rtnl,
@@ -441,7 +441,7 @@ impl Visit<'_> {
     /// each way in and out costs four system calls.
     fn enter(&mut self) -> Result<(), Error> {
         if self.inside.is_none() {
-            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter_from(&self.rtnl.host)?);
+            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter()?);
         }
         Ok(())
     }

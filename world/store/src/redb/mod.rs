@@ -30,7 +30,7 @@ use crate::{Capabilities, Commit, Entry, Error, Health, LeaseId, Pending, Store,
 use file::{Opened, Opener};
 use writer::{Desk, Job, Work};
 
-/// A store in one file, or in memory.
+/// A store in one file and its journal, or in memory.
 ///
 /// Dropping it commits what was submitted, makes a checkpoint and closes the file. Leases end with the process: their
 /// keys are deleted when the file is opened again.

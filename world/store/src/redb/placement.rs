@@ -70,9 +70,9 @@ mod tests {
         placement.apart();
         assert_eq!(placement.avoided.load(Relaxed), NONE);
         let (tell, told) = std::sync::mpsc::channel::<()>();
+        let ready = std::sync::Barrier::new(2);
         std::thread::scope(|scope| {
-            let (placement, ready) = (&placement, std::sync::Barrier::new(2));
-            let ready = &ready;
+            let (placement, ready) = (&placement, &ready);
             scope.spawn(move || {
                 placement.is_mine();
                 ready.wait();

@@ -64,8 +64,15 @@ impl Writer {
             Ok(Opened { database: opened, revision, journal }) => {
                 *database = Ok(opened);
                 // What it holds was read; what can't be written to it would fail every commit.
-                let usable = !self.journal.has_failed();
-                self.journal = if usable { journal } else { Journal::none() };
+                self.journal = if self.journal.has_failed() {
+                    tracing::warn!(
+                        store = self.shared.name,
+                        "no journal until the daemon starts again: commits take longer"
+                    );
+                    Journal::none()
+                } else {
+                    journal
+                };
                 Some(revision)
             }
             Err(error) => {

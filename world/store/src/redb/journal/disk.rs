@@ -45,10 +45,16 @@ pub(in crate::redb) fn open(path: &Path, mark: Option<Mark>) -> Result<Found, Er
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Open { path: path.to_owned(), reason: "it is not a regular file".to_owned() });
     }
-    // Without direct I/O, a record of a process that was killed may be in the page cache alone.
-    file.sync_data().map_err(failed)?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes).map_err(failed)?;
+    // Without direct I/O, a record of a process that was killed may be in the page cache alone.
+    match (file.sync_data().and_then(|()| file.read_to_end(&mut bytes)), mark) {
+        (Ok(_), _) => {}
+        (Err(error), Some(_)) => return Err(journal_error(path.to_owned(), format!("it cannot be read: {error}"))),
+        (Err(error), None) => {
+            tracing::warn!(journal = %path.display(), %error, "an old journal, of which nothing is needed, is replaced");
+            return fresh();
+        }
+    }
     if bytes.is_empty() {
         // Never ours, not even after a crash: so an operator says that what it held is lost.
         return fresh();
