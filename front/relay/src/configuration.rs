@@ -61,7 +61,6 @@ mod tests {
         for wrong in ["", "[\"1.1.0\", \"/x\"]", "{\"socket\": 5}", "{\"a\": }", "{} x"] {
             assert!(Configuration::read(wrong.as_bytes()).is_err(), "{wrong}");
         }
-        assert_eq!(VERSIONS, cni::Version::ALL.map(cni::Version::word));
-        assert_eq!(NEWEST, cni::Version::NEWEST.word());
+        assert_eq!(VERSIONS.last(), Some(&NEWEST));
     }
 }

@@ -56,12 +56,14 @@ impl Queue {
             return false;
         }
         state.jobs.push_back(job);
-        let jobs = state.jobs.len();
-        if let Some(wanted) = state.sleeps_for.take_if(|wanted| jobs >= *wanted) {
+        if state.sleeps_for.is_some_and(|count| state.jobs.len() >= count) {
+            state.sleeps_for = None;
+            let alone = state.crowd == 0;
             drop(state);
-            match wanted {
-                1 => self.placement.apart(),
-                _ => self.placement.anywhere(),
+            if alone {
+                self.placement.apart()
+            } else {
+                self.placement.anywhere()
             }
             self.wake.notify_one();
         }
