@@ -11,9 +11,6 @@ use std::time::{Duration, Instant};
 /// How often the watcher looks whether the engine stops.
 const TICK: Duration = Duration::from_millis(50);
 
-/// How long the watcher waits for more of the same change of the host's links.
-const TOGETHER: Duration = Duration::from_millis(5);
-
 /// Starts the thread that follows the kernel. It holds the engine only while it works for it.
 pub(crate) fn start(engine: &Arc<Engine>, events: Events, audit_every: Duration) -> Result<JoinHandle<()>, Error> {
     let engine = Arc::downgrade(engine);
@@ -45,24 +42,16 @@ fn follow(engine: &Weak<Engine>, events: &Events, audit_every: Duration) {
 }
 
 impl Engine {
-    /// A change of the host's links seldom comes alone: a link that is made tells of itself several times. Those that
-    /// come in the next moment are heard together, each once. The rest is heard at once, before them.
+    /// What has come by now: of the same change told several times the last, and what packets wait for before the
+    /// host's links, whose changes the kernel's thread has kept for a bundle.
     fn hear_all(&self, first: KernelEvent, events: &Events) {
-        let until = Instant::now() + TOGETHER;
         let (mut patient, mut urgent) = (Vec::new(), Vec::new());
-        let mut next = Some(first);
-        while let Some(event) = next {
-            for event in [event].into_iter().chain(events.try_iter()) {
-                let heard = if can_wait(&event) { &mut patient } else { &mut urgent };
-                heard.retain(|earlier| !supersedes(&event, earlier));
-                heard.push(event);
-            }
-            urgent.drain(..).for_each(|event| self.hear(event));
-            let left = until.saturating_duration_since(Instant::now());
-            let done = patient.is_empty() || left.is_zero();
-            next = if done { None } else { events.recv_timeout(left).ok() };
+        for event in [first].into_iter().chain(events.try_iter()) {
+            let heard = if can_wait(&event) { &mut patient } else { &mut urgent };
+            heard.retain(|earlier| !supersedes(&event, earlier));
+            heard.push(event);
         }
-        patient.into_iter().for_each(|event| self.hear(event));
+        urgent.into_iter().chain(patient).for_each(|event| self.hear(event));
     }
 
     fn hear(&self, event: KernelEvent) {

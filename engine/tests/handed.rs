@@ -8,9 +8,9 @@ mod rig;
 
 use kernel::Kernel;
 use model::EngineKind::Docker;
+use rig::faults::{Fault, Part, arm, count};
 use rig::{Rig, eventually, spec};
 use std::path::Path;
-use store::fake::FaultyStore;
 use trunkline_engine::{EngineNetwork, Error, HandedWish, PoolId, PoolRequest};
 
 const NETWORK: &str = "d0c0000000000000000000000000000000000000000000000000000000000001";
@@ -48,42 +48,6 @@ fn ask(rig: &Rig, driver: &str, question: usize) -> Result<(), Error> {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
-    Kernel,
-    Store,
-    Shared,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
-    Fail,
-    DieBefore,
-    DieAfter,
-}
-
-fn count(rig: &Rig, part: Part) -> usize {
-    match part {
-        Part::Kernel => usize::try_from(rig.process.kernel.steps()).unwrap(),
-        Part::Store => rig.process.store.steps(),
-        Part::Shared => rig.process.shared.as_ref().map_or(0, FaultyStore::steps),
-    }
-}
-
-fn arm(rig: &Rig, part: Part, fault: Fault, step: usize) {
-    let kernel = &rig.process.kernel;
-    let store = if part == Part::Shared { rig.process.shared.as_ref().unwrap() } else { &rig.process.store };
-    let (in_kernel, in_store) = (kernel.steps() + step as u64, store.steps() + step);
-    match (part, fault) {
-        (Part::Kernel, Fault::Fail) => kernel.fail_at(in_kernel),
-        (Part::Kernel, Fault::DieBefore) => kernel.kill_before(in_kernel),
-        (Part::Kernel, Fault::DieAfter) => kernel.kill_after(in_kernel),
-        (_, Fault::Fail) => store.fail_at(in_store),
-        (_, Fault::DieBefore) => store.kill_at(in_store),
-        (_, Fault::DieAfter) => store.lose_answer_at(in_store),
-    }
-}
-
 fn strike(mut rig: Rig, driver: &str, question: usize, part: Part, fault: Fault, step: usize) {
     let case = format!("{driver} question {question}, {part:?} step {step}: {fault:?}");
     (0..question).for_each(|earlier| ask(&rig, driver, earlier).unwrap());
@@ -108,22 +72,25 @@ fn strike(mut rig: Rig, driver: &str, question: usize, part: Part, fault: Fault,
 }
 
 fn everywhere(rig: impl Fn() -> Rig, driver: &str) {
+    let mut struck = 0;
     for question in 0..QUESTIONS {
         let world = rig();
         (0..question).for_each(|earlier| ask(&world, driver, earlier).unwrap());
-        let parts = [Part::Kernel, Part::Store, Part::Shared];
-        let before = parts.map(|part| count(&world, part));
+        let before = Part::ALL.map(|part| count(&world, part));
         ask(&world, driver, question).unwrap();
-        let taken = parts.map(|part| count(&world, part));
+        let taken = Part::ALL.map(|part| count(&world, part));
         // The same again changes nothing.
         ask(&world, driver, question).unwrap();
         drop(world);
-        for (at, part) in parts.into_iter().enumerate() {
-            for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
-                (1..=taken[at] - before[at]).for_each(|step| strike(rig(), driver, question, part, fault, step));
+        for (at, part) in Part::ALL.into_iter().enumerate() {
+            for fault in Fault::ALL {
+                let steps = taken[at] - before[at];
+                (1..=steps).for_each(|step| strike(rig(), driver, question, part, fault, step));
+                struck += steps;
             }
         }
     }
+    assert!(struck > 0, "{driver}: no question takes a step");
 }
 
 #[test]

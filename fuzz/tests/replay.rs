@@ -74,3 +74,10 @@ fn a_failure_is_found_and_made_small() {
     assert_eq!(failure.input, b"eth0");
     assert!(failure.message.contains("it was in there"), "{}", failure.message);
 }
+
+/// It answers VERSION by itself, so that it needs no daemon for it.
+#[test]
+fn the_relay_knows_the_versions_that_the_daemon_speaks() {
+    assert_eq!(relay::configuration::VERSIONS, cni::Version::ALL.map(cni::Version::word));
+    assert_eq!(relay::configuration::NEWEST, cni::Version::NEWEST.word());
+}

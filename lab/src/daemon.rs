@@ -1,27 +1,20 @@
 //! The real daemon on one of the lab's hosts, with a state of its own.
 
-use crate::{Error, Host, Output, command, leftovers::Leftovers};
-use rustix::{
-    event::{PollFd, PollFlags, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
-};
+use crate::{Error, Host, Output, command, leftovers::Leftovers, notifying::Notifying};
+use rustix::process::Signal;
 use std::{
     env,
     ffi::OsStr,
-    fs::{self, File, OpenOptions},
-    io,
-    os::unix::{fs::symlink, net::UnixDatagram},
+    fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus},
+    process::{Command, ExitStatus},
 };
 use tempfile::TempDir;
 
 /// By this variable the command line finds the daemon, and [`Leftovers`] the processes that
 /// `trunkline run` left: they inherit it.
 const SOCKET: &str = "TRUNKLINE_SOCKET";
-
-/// How much of the log an error shows. Lines.
-const TAIL: usize = 5;
 
 /// The binary under test: `TRUNKLINE_BIN`.
 pub fn program() -> Result<PathBuf, Error> {
@@ -45,7 +38,7 @@ pub struct TestDaemon<'h> {
     host: &'h Host,
     program: PathBuf,
     directory: TempDir,
-    child: Option<Child>,
+    process: Notifying<'h>,
     leftovers: Leftovers,
     /// What `trunkline daemon` is given besides.
     arguments: Vec<String>,
@@ -93,47 +86,34 @@ impl<'h> TestDaemon<'h> {
         let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
         let state = state.map_or_else(|| directory.path().join("state"), Path::to_owned);
         let program = program.to_owned();
-        let mut daemon = Self { host, program, directory, child: None, leftovers, arguments, state };
+        let process = Notifying::new(host, &program, directory.path());
+        let mut daemon = Self { host, program, directory, process, leftovers, arguments, state };
         daemon.launch()?;
         Ok(daemon)
     }
 
     /// Starts it, after [`Self::stop`] or [`Self::kill9`], and waits until it is ready.
     pub fn launch(&mut self) -> Result<(), Error> {
-        // As under systemd: the daemon itself tells when it is ready (sd_notify(3)).
-        let notify = self.directory.path().join("notify");
-        let _ = fs::remove_file(&notify);
-        let ready = UnixDatagram::bind(&notify).map_err(Error::io("listen for the daemon's readiness"))?;
-        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
-        let log = log.map_err(Error::io("open the daemon's log"))?;
-        let errors = log.try_clone().map_err(Error::io("open the daemon's log"))?;
         let mut command = self.cli_command(["daemon", "--state-dir"]);
         command.arg(self.state_dir()).arg("--run-dir").arg(self.run_dir()).arg("--socket").arg(self.socket());
         command.args(&self.arguments);
-        command.env("NOTIFY_SOCKET", &notify).stdin(null()?).stdout(log).stderr(errors);
-        let child = self.child.insert(self.host.spawn(command)?);
-        let process = pid(child);
-        if wait_until_ready(&ready, process)? {
-            return Ok(());
-        }
-        let status = self.reap()?;
-        Err(self.ended(status))
+        self.process.launch(command)
     }
 
     /// Ends it as a service manager does, and gives its exit status.
     pub fn stop(&mut self) -> Result<ExitStatus, Error> {
-        self.end(Signal::TERM)
+        self.process.end(Signal::TERM)
     }
 
     /// Kills it in the midst of whatever it does.
     pub fn kill9(&mut self) -> Result<ExitStatus, Error> {
-        self.end(Signal::KILL)
+        self.process.end(Signal::KILL)
     }
 
     /// Stops it and starts it again.
     pub fn restart(&mut self) -> Result<(), Error> {
         let status = self.stop()?;
-        if status.success() { self.launch() } else { Err(self.ended(status)) }
+        if status.success() { self.launch() } else { Err(self.process.ended(status)) }
     }
 
     /// A command of `trunkline` against this daemon, on the same host, to be changed further.
@@ -188,7 +168,7 @@ impl<'h> TestDaemon<'h> {
 
     /// The process, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.process.pid()
     }
 
     /// Its socket.
@@ -222,72 +202,17 @@ impl<'h> TestDaemon<'h> {
 
     /// All that it has logged.
     pub fn log(&self) -> String {
-        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    }
-
-    fn log_path(&self) -> PathBuf {
-        self.directory.path().join("daemon.log")
-    }
-
-    fn end(&mut self, signal: Signal) -> Result<ExitStatus, Error> {
-        if let Some(child) = &self.child {
-            // The child is not reaped yet: the pid is still its.
-            kill_process(pid(child), signal).map_err(Error::io("end the daemon"))?;
-        }
-        self.reap()
-    }
-
-    fn reap(&mut self) -> Result<ExitStatus, Error> {
-        let not_running = || io::Error::from_raw_os_error(libc::ESRCH);
-        let mut child = self.child.take().ok_or_else(not_running).map_err(Error::io("end the daemon"))?;
-        child.wait().map_err(Error::io("wait for the daemon"))
-    }
-
-    fn ended(&self, status: ExitStatus) -> Error {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().rev().take(TAIL).collect();
-        let log = lines.into_iter().rev().collect::<Vec<_>>().join("; ");
-        Error::DaemonEnded { program: self.program.clone(), host: self.host.name().to_owned(), status, log }
+        self.process.log()
     }
 }
 
 impl Drop for TestDaemon<'_> {
     fn drop(&mut self) {
-        let _ = self.end(Signal::KILL);
+        let _ = self.process.end(Signal::KILL);
         self.leftovers.kill();
     }
 }
 
 fn socket(directory: &TempDir) -> PathBuf {
     directory.path().join("run/trunkline.sock")
-}
-
-fn null() -> Result<File, Error> {
-    File::open("/dev/null").map_err(Error::io("open /dev/null"))
-}
-
-fn pid(child: &Child) -> Pid {
-    Pid::from_child(child)
-}
-
-/// Waits for READY=1, or for the process's end: then false.
-pub(crate) fn wait_until_ready(ready: &UnixDatagram, process: Pid) -> Result<bool, Error> {
-    let process = pidfd_open(process, PidfdFlags::empty()).map_err(Error::io("watch the daemon"))?;
-    let mut message = [0; 4096];
-    loop {
-        let mut events = [PollFd::new(ready, PollFlags::IN), PollFd::new(&process, PollFlags::IN)];
-        match poll(&mut events, None) {
-            Err(rustix::io::Errno::INTR) => continue,
-            other => other.map_err(Error::io("wait for the daemon"))?,
-        };
-        // Looked at first: it may have been ready and ended.
-        if !events[0].revents().is_empty() {
-            let length = ready.recv(&mut message).map_err(Error::io("wait for the daemon"))?;
-            if message[..length].split(|byte| *byte == b'\n').any(|line| line == b"READY=1") {
-                return Ok(true);
-            }
-        } else if !events[1].revents().is_empty() {
-            return Ok(false);
-        }
-    }
 }

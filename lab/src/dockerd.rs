@@ -1,18 +1,17 @@
 //! A real Docker Engine on one of the lab's hosts, with everything of its own.
 
-use crate::{Error, Host, Output, command, daemon::wait_until_ready, leftovers::Leftovers};
+use crate::{Error, Host, Output, command, leftovers::Leftovers, notifying::Notifying};
 use rustix::{
     event::{PollFd, PollFlags, poll},
-    process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open},
+    process::{Pid, PidfdFlags, Signal, pidfd_open},
 };
 use std::{
     env,
     ffi::OsStr,
-    fs::{self, OpenOptions},
-    io,
-    os::unix::{fs::symlink, net::UnixDatagram},
+    fs,
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus},
 };
 use tempfile::TempDir;
 
@@ -29,16 +28,13 @@ const MARK: &str = "TRUNKLINE_LAB_DOCKER";
 const IMPATIENT: &str = "timeout waiting for containerd";
 const TRIES: u32 = 5;
 
-/// How much of the log an error shows. Lines.
-const TAIL: usize = 8;
-
 /// `dockerd` in a host's namespaces, with its containerd, data and socket in a temporary directory, and the image
 /// [`Dockerd::IMAGE`]. It looks for plugins in the host's own /run/docker/plugins. When this is dropped, or this
 /// process dies, the engine and its containers are killed.
 pub struct Dockerd<'h> {
     host: &'h Host,
     directory: TempDir,
-    child: Option<Child>,
+    process: Notifying<'h>,
     leftovers: Leftovers,
     arguments: Vec<String>,
 }
@@ -61,7 +57,8 @@ impl<'h> Dockerd<'h> {
         // overlayfs does not stack on every file system, but on this one.
         host.run("mount", [OsStr::new("-t"), OsStr::new("tmpfs"), OsStr::new("tmpfs"), data.as_os_str()])?;
         let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
-        let mut dockerd = Self { host, directory, child: None, leftovers, arguments };
+        let process = Notifying::new(host, Path::new(DOCKERD), directory.path());
+        let mut dockerd = Self { host, directory, process, leftovers, arguments };
         // It waits 15 s for containerd, which is not enough where its file must be read from afar, for the first time.
         let mut tries = 1;
         while let Err(error) = dockerd.launch() {
@@ -78,14 +75,8 @@ impl<'h> Dockerd<'h> {
 
     /// Starts it, after [`Self::stop`] or [`Self::kill9`], and waits until it is ready.
     pub fn launch(&mut self) -> Result<(), Error> {
-        let notify = self.path("notify");
-        let _ = fs::remove_file(&notify);
         // A pidfile of one that was killed may name a process that is another's by now.
         let _ = fs::remove_file(self.path("pid"));
-        let ready = UnixDatagram::bind(&notify).map_err(Error::io("listen for the engine's readiness"))?;
-        let log = OpenOptions::new().create(true).append(true).open(self.path("log"));
-        let log = log.map_err(Error::io("open the engine's log"))?;
-        let errors = log.try_clone().map_err(Error::io("open the engine's log"))?;
         // Hosts that share a store tell each other apart by the machine's name.
         let mut command = self.command("unshare", ["--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\""]);
         command.arg(self.host.name()).arg(DOCKERD);
@@ -93,15 +84,8 @@ impl<'h> Dockerd<'h> {
             command.arg(flag).arg(self.path(file));
         }
         command.arg("--host").arg(self.address()).arg("--cgroup-parent").arg(self.control_group());
-        command.args(&self.arguments).env("NOTIFY_SOCKET", &notify);
-        command.stdin(Stdio::null()).stdout(log).stderr(errors);
-        let child = self.child.insert(self.host.spawn(command)?);
-        let process = Pid::from_child(child);
-        if wait_until_ready(&ready, process)? {
-            return Ok(());
-        }
-        let status = self.reap()?;
-        Err(self.ended(status))
+        command.args(&self.arguments);
+        self.process.launch(command)
     }
 
     /// Ends it as a service manager does: its containers end, too, but where it runs with `--live-restore`.
@@ -149,7 +133,7 @@ impl<'h> Dockerd<'h> {
 
     /// The process, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.process.pid()
     }
 
     /// The socket of its API.
@@ -159,7 +143,7 @@ impl<'h> Dockerd<'h> {
 
     /// All that it has logged.
     pub fn log(&self) -> String {
-        fs::read(self.path("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        self.process.log()
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -208,11 +192,7 @@ impl<'h> Dockerd<'h> {
     }
 
     fn end(&mut self, signal: Signal) -> Result<ExitStatus, Error> {
-        if let Some(child) = &self.child {
-            // The child is not reaped yet: the pid is still its.
-            kill_process(Pid::from_child(child), signal).map_err(Error::io("end the engine"))?;
-        }
-        let status = self.reap()?;
+        let status = self.process.end(signal)?;
         self.await_containerd()?;
         Ok(status)
     }
@@ -227,19 +207,6 @@ impl<'h> Dockerd<'h> {
         }
         let _ = fs::remove_file(file);
         Ok(())
-    }
-
-    fn reap(&mut self) -> Result<ExitStatus, Error> {
-        let not_running = || io::Error::from_raw_os_error(libc::ESRCH);
-        let mut child = self.child.take().ok_or_else(not_running).map_err(Error::io("end the engine"))?;
-        child.wait().map_err(Error::io("wait for the engine"))
-    }
-
-    fn ended(&self, status: ExitStatus) -> Error {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().rev().take(TAIL).collect();
-        let log = lines.into_iter().rev().collect::<Vec<_>>().join("; ");
-        Error::DaemonEnded { program: DOCKERD.into(), host: self.host.name().to_owned(), status, log }
     }
 }
 

@@ -34,6 +34,7 @@ mod machine;
 mod mounts;
 mod namespace;
 mod netlink;
+mod notifying;
 mod ping;
 mod podman;
 mod privilege;

@@ -47,10 +47,6 @@ macro_rules! id {
             fn try_from(text: String) -> Result<Self, Error> { text.parse() }
         }
 
-        impl From<$name> for String {
-            fn from(id: $name) -> Self { id.as_str().to_owned() }
-        }
-
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(&self.0)

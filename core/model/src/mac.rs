@@ -73,12 +73,6 @@ impl fmt::Debug for MacAddr {
     }
 }
 
-impl From<MacAddr> for String {
-    fn from(mac: MacAddr) -> Self {
-        mac.to_string()
-    }
-}
-
 impl TryFrom<String> for MacAddr {
     type Error = Error;
     fn try_from(text: String) -> Result<Self, Error> {

@@ -73,12 +73,6 @@ impl Serialize for Name {
     }
 }
 
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.as_str().to_owned()
-    }
-}
-
 impl TryFrom<String> for Name {
     type Error = Error;
     fn try_from(text: String) -> Result<Self, Error> {

@@ -57,8 +57,9 @@ impl<K: Kernel + 'static> World<K> {
 /// The operations of the issue, in an order in which each has what it needs.
 const OPERATIONS: [&str; 6] = ["create", "attach", "attach another", "detach", "detach the other", "remove"];
 
+/// Where a step is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub(crate) enum Part {
     Kernel,
     /// The host's own store.
     Store,
@@ -66,17 +67,26 @@ enum Part {
     Shared,
 }
 
+impl Part {
+    pub(crate) const ALL: [Self; 3] = [Self::Kernel, Self::Store, Self::Shared];
+}
+
+/// What happens to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     Fail,
     DieBefore,
     DieAfter,
 }
 
+impl Fault {
+    pub(crate) const ALL: [Self; 3] = [Self::Fail, Self::DieBefore, Self::DieAfter];
+}
+
 /// How many kernel and store steps operation `at` takes.
 fn steps<K: Kernel + 'static>(world: &World<K>, at: usize) -> [(Part, usize); 3] {
     (0..at).for_each(|earlier| world.run(earlier).unwrap());
-    let now = || [Part::Kernel, Part::Store, Part::Shared].map(|part| (part, count(&world.rig, part)));
+    let now = || Part::ALL.map(|part| (part, count(&world.rig, part)));
     let before = now();
     world.run(at).unwrap();
     let mut steps = now();
@@ -84,7 +94,8 @@ fn steps<K: Kernel + 'static>(world: &World<K>, at: usize) -> [(Part, usize); 3]
     steps
 }
 
-fn count<K: Kernel + 'static>(rig: &Rig<K>, part: Part) -> usize {
+/// The steps that were taken so far.
+pub(crate) fn count<K: Kernel + 'static>(rig: &Rig<K>, part: Part) -> usize {
     match part {
         Part::Kernel => usize::try_from(rig.process.kernel.steps()).unwrap(),
         Part::Store => rig.process.store.steps(),
@@ -140,7 +151,8 @@ impl Picture {
     }
 }
 
-fn arm<K: Kernel + 'static>(rig: &Rig<K>, part: Part, fault: Fault, step: usize) {
+/// Has a fault wait for the step so many from now.
+pub(crate) fn arm<K: Kernel + 'static>(rig: &Rig<K>, part: Part, fault: Fault, step: usize) {
     let kernel = &rig.process.kernel;
     let store = if part == Part::Shared { rig.process.shared.as_ref().unwrap() } else { &rig.process.store };
     let (in_kernel, in_store) = (kernel.steps() + step as u64, store.steps() + step);
@@ -227,7 +239,7 @@ pub(crate) fn everywhere<K: Kernel + 'static>(world: impl Fn() -> World<K>) {
     for (at, name) in OPERATIONS.iter().enumerate() {
         let taken = steps(&world(), at);
         assert!(taken.iter().map(|(_, steps)| steps).sum::<usize>() > 0, "{name}");
-        for fault in [Fault::Fail, Fault::DieBefore, Fault::DieAfter] {
+        for fault in Fault::ALL {
             for (part, steps) in taken {
                 (1..=steps).for_each(|step| strike(world(), at, part, fault, step, &pictures));
             }

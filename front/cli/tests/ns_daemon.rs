@@ -15,10 +15,8 @@ use std::thread;
 /// A host with `eth0` on a switch, and a router there with 192.168.1.1.
 fn lan() -> (Switch, Host, Host) {
     let switch = Switch::plain().unwrap();
-    let (host, router) = (Host::new("host").unwrap(), Host::new("router").unwrap());
+    let (host, router) = (Host::new("host").unwrap(), Host::joined("router", &switch, "192.168.1.1/24").unwrap());
     host.plug(&switch, "eth0", &Port::Plain).unwrap();
-    router.plug(&switch, "eth0", &Port::Plain).unwrap();
-    router.add_address("eth0", "192.168.1.1/24").unwrap();
     router.add_address("eth0", "fd00:1::1/64").unwrap();
     (switch, host, router)
 }

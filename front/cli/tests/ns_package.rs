@@ -20,10 +20,8 @@ struct Rig<'h> {
 
 fn lan() -> (Switch, Host, Host) {
     let switch = Switch::plain().unwrap();
-    let (host, router) = (Host::new("host").unwrap(), Host::new("router").unwrap());
+    let (host, router) = (Host::new("host").unwrap(), Host::joined("router", &switch, "192.168.1.1/24").unwrap());
     host.plug(&switch, "eth0", &Port::Plain).unwrap();
-    router.plug(&switch, "eth0", &Port::Plain).unwrap();
-    router.add_address("eth0", "192.168.1.1/24").unwrap();
     (switch, host, router)
 }
 
