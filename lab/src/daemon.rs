@@ -35,8 +35,6 @@ fn named_by(variable: &'static str) -> Result<PathBuf, Error> {
 /// directory. When it is dropped, or this process dies, it and all that `trunkline run` started through
 /// it are killed.
 pub struct TestDaemon<'h> {
-    host: &'h Host,
-    program: PathBuf,
     directory: TempDir,
     process: Notifying<'h>,
     leftovers: Leftovers,
@@ -85,9 +83,8 @@ impl<'h> TestDaemon<'h> {
         let leftovers = Leftovers::watch(&format!("{SOCKET}={}", socket(&directory).display()), directory.path())?;
         let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
         let state = state.map_or_else(|| directory.path().join("state"), Path::to_owned);
-        let program = program.to_owned();
-        let process = Notifying::new(host, &program, directory.path());
-        let mut daemon = Self { host, program, directory, process, leftovers, arguments, state };
+        let process = Notifying::new(host, program, directory.path());
+        let mut daemon = Self { directory, process, leftovers, arguments, state };
         daemon.launch()?;
         Ok(daemon)
     }
@@ -118,7 +115,7 @@ impl<'h> TestDaemon<'h> {
 
     /// A command of `trunkline` against this daemon, on the same host, to be changed further.
     pub fn cli_command<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Command {
-        self.command(&self.program.to_string_lossy(), arguments)
+        self.command(&self.process.program().to_string_lossy(), arguments)
     }
 
     /// Runs a line of a shell on the same host, in which `trunkline` is this binary, and talks to this
@@ -130,13 +127,13 @@ impl<'h> TestDaemon<'h> {
         let more = ["/usr/sbin", "/sbin"].map(PathBuf::from);
         let directories = [self.directory.path().join("bin")].into_iter().chain(env::split_paths(&own)).chain(more);
         command.env("PATH", env::join_paths(directories).unwrap_or(own));
-        let mut output = command::run(self.host.name(), command)?;
+        let mut output = command::run(self.host().name(), command)?;
         line.clone_into(&mut output.command);
         Ok(output)
     }
 
     fn command<I: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = I>) -> Command {
-        let mut command = self.host.command(program, arguments);
+        let mut command = self.host().command(program, arguments);
         for (name, _) in env::vars_os() {
             if name.to_string_lossy().starts_with("TRUNKLINE_") {
                 command.env_remove(name);
@@ -148,7 +145,7 @@ impl<'h> TestDaemon<'h> {
 
     /// Runs `trunkline ARGUMENTS` to its end, whatever its exit code.
     pub fn cli<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Result<Output, Error> {
-        command::run(self.host.name(), self.cli_command(arguments))
+        command::run(self.host().name(), self.cli_command(arguments))
     }
 
     /// Runs `trunkline ARGUMENTS`, which must succeed; what it printed, without the last line's end.
@@ -158,12 +155,17 @@ impl<'h> TestDaemon<'h> {
             return Ok(output.stdout.trim_end().to_owned());
         }
         let stderr = output.stderr.trim().replace('\n', "; ");
-        Err(Error::Failed { command: output.command, host: self.host.name().to_owned(), status: output.status, stderr })
+        Err(Error::Failed {
+            command: output.command,
+            host: self.host().name().to_owned(),
+            status: output.status,
+            stderr,
+        })
     }
 
     /// The host that it runs on.
     pub fn host(&self) -> &'h Host {
-        self.host
+        self.process.host()
     }
 
     /// The process, while it runs.

@@ -32,7 +32,6 @@ const TRIES: u32 = 5;
 /// [`Dockerd::IMAGE`]. It looks for plugins in the host's own /run/docker/plugins. When this is dropped, or this
 /// process dies, the engine and its containers are killed.
 pub struct Dockerd<'h> {
-    host: &'h Host,
     directory: TempDir,
     process: Notifying<'h>,
     leftovers: Leftovers,
@@ -58,7 +57,7 @@ impl<'h> Dockerd<'h> {
         host.run("mount", [OsStr::new("-t"), OsStr::new("tmpfs"), OsStr::new("tmpfs"), data.as_os_str()])?;
         let arguments = arguments.iter().map(|a| a.as_ref().to_owned()).collect();
         let process = Notifying::new(host, Path::new(DOCKERD), directory.path());
-        let mut dockerd = Self { host, directory, process, leftovers, arguments };
+        let mut dockerd = Self { directory, process, leftovers, arguments };
         // It waits 15 s for containerd, which is not enough where its file must be read from afar, for the first time.
         let mut tries = 1;
         while let Err(error) = dockerd.launch() {
@@ -79,7 +78,7 @@ impl<'h> Dockerd<'h> {
         let _ = fs::remove_file(self.path("pid"));
         // Hosts that share a store tell each other apart by the machine's name.
         let mut command = self.command("unshare", ["--uts", "sh", "-c", "hostname \"$0\" && exec \"$@\""]);
-        command.arg(self.host.name()).arg(DOCKERD);
+        command.arg(self.host().name()).arg(DOCKERD);
         for (flag, file) in [("--data-root", "data"), ("--exec-root", "exec"), ("--pidfile", "pid")] {
             command.arg(flag).arg(self.path(file));
         }
@@ -106,7 +105,7 @@ impl<'h> Dockerd<'h> {
 
     /// Runs `docker` with these words, whatever comes of it.
     pub fn docker<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Result<Output, Error> {
-        command::run(self.host.name(), self.client(arguments))
+        command::run(self.host().name(), self.client(arguments))
     }
 
     /// Runs `docker` with these words, which must succeed; what it printed.
@@ -116,7 +115,12 @@ impl<'h> Dockerd<'h> {
             return Ok(output.stdout.trim_end().to_owned());
         }
         let stderr = output.stderr.trim().replace('\n', "; ");
-        Err(Error::Failed { command: output.command, host: self.host.name().to_owned(), status: output.status, stderr })
+        Err(Error::Failed {
+            command: output.command,
+            host: self.host().name().to_owned(),
+            status: output.status,
+            stderr,
+        })
     }
 
     /// A command of `docker` against this engine, to be changed further.
@@ -128,7 +132,7 @@ impl<'h> Dockerd<'h> {
 
     /// The host that it runs on.
     pub fn host(&self) -> &'h Host {
-        self.host
+        self.process.host()
     }
 
     /// The process, while it runs.
@@ -159,7 +163,7 @@ impl<'h> Dockerd<'h> {
     }
 
     fn command<I: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = I>) -> Command {
-        let mut command = self.host.command(program, arguments);
+        let mut command = self.host().command(program, arguments);
         // Where Debian has iptables and runc, which are not for root alone.
         let own = env::var_os("PATH").unwrap_or_default();
         let directories = env::split_paths(&own).chain(["/usr/sbin", "/sbin"].map(PathBuf::from));
@@ -178,12 +182,13 @@ impl<'h> Dockerd<'h> {
             fs::create_dir_all(root.join(directory)).map_err(failed())?;
         }
         fs::copy(BUSYBOX, bin.join("busybox")).map_err(failed())?;
-        let names = self.host.run(BUSYBOX, ["--list"])?.stdout;
+        let names = self.host().run(BUSYBOX, ["--list"])?.stdout;
         for name in names.lines().filter(|name| *name != "busybox") {
             symlink("busybox", bin.join(name)).map_err(failed())?;
         }
         let archive = self.path("image.tar");
-        self.host
+        self.process
+            .host()
             .run("tar", [OsStr::new("-cf"), archive.as_os_str(), OsStr::new("-C"), root.as_os_str(), ".".as_ref()])?;
         let mark = format!("ENV {}", mark(self.directory.path()));
         let change = ["import", "--change", &mark, "--change", "ENV PATH=/bin", "--change", "CMD [\"sh\"]"];

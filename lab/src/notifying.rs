@@ -20,26 +20,40 @@ const TAIL: usize = 8;
 pub(crate) struct Notifying<'h> {
     host: &'h Host,
     program: PathBuf,
-    notify: PathBuf,
-    log: PathBuf,
+    /// Of its log and socket.
+    directory: PathBuf,
     child: Option<Child>,
 }
 
 impl<'h> Notifying<'h> {
     /// One that is to be started; its files are in a directory, and errors speak of a program.
     pub(crate) fn new(host: &'h Host, program: &Path, directory: &Path) -> Self {
-        let (notify, log) = (directory.join("notify"), directory.join("log"));
-        Self { host, program: program.to_owned(), notify, log, child: None }
+        Self { host, program: program.to_owned(), directory: directory.to_owned(), child: None }
+    }
+
+    /// Where it runs.
+    pub(crate) fn host(&self) -> &'h Host {
+        self.host
+    }
+
+    /// What runs.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.join("log")
     }
 
     /// Starts it by a command, and waits until it is ready.
     pub(crate) fn launch(&mut self, mut command: Command) -> Result<(), Error> {
-        let _ = fs::remove_file(&self.notify);
-        let ready = UnixDatagram::bind(&self.notify).map_err(Error::io("listen for a daemon's readiness"))?;
-        let log = OpenOptions::new().create(true).append(true).open(&self.log);
+        let notify = self.directory.join("notify");
+        let _ = fs::remove_file(&notify);
+        let ready = UnixDatagram::bind(&notify).map_err(Error::io("listen for a daemon's readiness"))?;
+        let log = OpenOptions::new().create(true).append(true).open(self.log_path());
         let log = log.map_err(Error::io("open a daemon's log"))?;
         let errors = log.try_clone().map_err(Error::io("open a daemon's log"))?;
-        command.env("NOTIFY_SOCKET", &self.notify).stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.env("NOTIFY_SOCKET", &notify).stdin(Stdio::null()).stdout(log).stderr(errors);
         let process = Pid::from_child(self.child.insert(self.host.spawn(command)?));
         if wait_until_ready(&ready, process)? {
             return Ok(());
@@ -70,7 +84,7 @@ impl<'h> Notifying<'h> {
 
     /// All that it has logged.
     pub(crate) fn log(&self) -> String {
-        fs::read(&self.log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+        fs::read(self.log_path()).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
     }
 
     /// That it ended with a status, and what it said last.

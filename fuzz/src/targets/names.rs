@@ -21,7 +21,7 @@ pub(super) fn name(input: &[u8]) {
                 // A name is a part of the store's keys and of file names.
                 assert!(!text.contains('/') && text != "." && text != "..", "{text:?} is a path");
                 assert!(text.is_ascii() && (1..=Name::MAX).contains(&text.len()));
-                assert_eq!(Name::try_from(String::from(name.clone())), Ok(name));
+                assert_eq!(Name::try_from(name.to_string()), Ok(name));
             }
         }
     }
