@@ -13,7 +13,7 @@ use crate::reservation::Reservations;
 use crate::shared::{self, Shared};
 use crate::state::State;
 use crate::{Error, records, watch};
-use kernel::Kernel;
+use kernel::{Ender, Kernel};
 use model::view::Event;
 use model::{HostId, NamespaceId, Timestamp};
 use std::collections::BTreeMap;
@@ -93,6 +93,8 @@ pub struct Engine {
     events: EventLog,
     state: Mutex<State>,
     stopping: AtomicBool,
+    /// Ends the kernel's events.
+    hearing: Mutex<Option<Ender>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -103,7 +105,10 @@ impl Engine {
         let host = kernel
             .namespace(Path::new("/proc/thread-self/ns/net"))
             .map_err(Error::kernel("look at", "the host's namespace"))?;
+        // Before anything is looked at: what changes meanwhile is heard afterwards.
+        let heard = kernel.events().map_err(Error::kernel("watch", "the host's links"))?;
         let engine = Arc::new(Self {
+            hearing: Mutex::new(Some(heard.ender())),
             runs: RunDir::open(&config.run_dir)?,
             reservations: Reservations::default(),
             events: EventLog::default(),
@@ -135,8 +140,6 @@ impl Engine {
             state.here = Some((engine.me.clone(), engine.here.name.clone()));
             state.shared = engine.is_shared();
         }
-        // Before anything is looked at: what changes meanwhile is heard afterwards.
-        let heard = engine.kernel.events().map_err(Error::kernel("watch", "the host's links"))?;
         engine.recover()?;
         let mut threads = vec![watch::start(&engine, heard, config.audit_every)?];
         if engine.is_shared() {
@@ -152,6 +155,7 @@ impl Engine {
     /// Ends the watch and the subscriptions. What is declared stays as it is in the kernel.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        drop(self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.lookups.close();
         self.events.close();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));

@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// How often the watcher looks whether the engine stops.
+/// How often the watcher looks whether the engine stops, once the kernel tells nothing any more.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Starts the thread that follows the kernel. It holds the engine only while it works for it.
@@ -20,22 +20,28 @@ pub(crate) fn start(engine: &Arc<Engine>, events: Events, audit_every: Duration)
 }
 
 fn follow(engine: &Weak<Engine>, events: &Events, audit_every: Duration) {
-    let mut audit_at = Instant::now() + audit_every;
+    kernel::give_way();
+    let (mut audit_at, mut deaf) = (Instant::now() + audit_every, false);
     loop {
-        let event = events.recv_timeout(TICK);
+        let left = audit_at.saturating_duration_since(Instant::now());
+        let event = match deaf {
+            false => events.recv_timeout(left),
+            true => {
+                std::thread::sleep(left.min(TICK));
+                Err(RecvTimeoutError::Timeout)
+            }
+        };
         let Some(engine) = engine.upgrade().filter(|e| !e.is_stopping()) else { return };
         match event {
             Ok(event) => engine.hear_all(event, events),
-            Err(RecvTimeoutError::Timeout) if Instant::now() < audit_at => continue,
-            Err(RecvTimeoutError::Timeout) => engine.audit(),
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 tracing::error!("the kernel's notifications ended; the audit goes on");
-                engine.audit();
-                drop(engine);
-                std::thread::sleep(audit_every.max(TICK));
+                deaf = true;
             }
         }
         if Instant::now() >= audit_at {
+            engine.audit();
             audit_at = Instant::now() + audit_every;
         }
     }

@@ -13,19 +13,22 @@ mod hardware;
 mod namespace;
 mod nat;
 mod place;
+mod priority;
 mod rtnl;
 mod stream;
 mod sysctl;
 mod traits;
+mod turn;
 mod workers;
 
 pub use error::Error;
 pub use event::{KernelEvent, MissTarget};
 pub use place::{Place, SandboxPath};
+pub use priority::give_way;
 pub use rtnl::Rtnl;
 #[doc(hidden)]
 pub use rtnl::fuzzing;
-pub use stream::Events;
+pub use stream::{Ender, Events};
 pub use traits::{Announcement, HostRoute, Kernel, Made, RouteTo, WayOut};
 
 /// rtnetlink as it is, for test networks and for measuring the kernel alone.

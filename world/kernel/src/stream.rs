@@ -41,11 +41,27 @@ impl Shared {
     }
 }
 
+/// Ends a subscriber's events when it is dropped: whoever waits for the next one waits no more.
+#[derive(Debug)]
+pub struct Ender(Arc<Shared>);
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        self.0.lock().closed = true;
+        self.0.wake.notify_all();
+    }
+}
+
 /// One subscriber's events, in the order in which the kernel told them. Ends when the kernel handle does.
 #[derive(Debug)]
 pub struct Events(Arc<Shared>);
 
 impl Events {
+    /// What ends them for the subscriber's own part.
+    pub fn ender(&self) -> Ender {
+        Ender(Arc::clone(&self.0))
+    }
+
     /// Waits for the next.
     ///
     /// # Errors
@@ -268,5 +284,19 @@ mod tests {
         assert_eq!(events.recv(), Ok(miss(1)));
         assert_eq!(events.recv(), Err(RecvError));
         assert_eq!(events.recv_timeout(Duration::ZERO), Err(RecvTimeoutError::Disconnected));
+    }
+
+    #[test]
+    fn a_subscriber_ends_its_own() {
+        let publisher = Publisher::default();
+        let (ended, other) = (publisher.subscribe(), publisher.subscribe());
+        let ender = ended.ender();
+        publisher.tell(&miss(1));
+        assert_eq!(ended.recv(), Ok(miss(1)));
+        let waiting = std::thread::spawn(move || ended.recv_timeout(Duration::MAX / 4));
+        drop(ender);
+        assert_eq!(waiting.join().unwrap(), Err(RecvTimeoutError::Disconnected));
+        publisher.tell(&miss(2));
+        assert_eq!(other.try_iter().collect::<Vec<_>>(), [miss(1), miss(2)]);
     }
 }

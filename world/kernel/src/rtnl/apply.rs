@@ -1,6 +1,6 @@
 //! Carrying out a list of ops on one link.
 
-use super::{Rtnl, addresses, delete, host, links, observe, routes, socket::Refusal, socket::Socket};
+use super::{Ground, Rtnl, addresses, delete, host, links, observe, routes, socket::Refusal, socket::Socket};
 use crate::{
     Error, Made, Place, SandboxPath, describe,
     namespace::{Inside, Namespace},
@@ -12,8 +12,9 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, SeenKind, VethPeer};
 use std::{
+    net::Ipv6Addr,
     sync::{
-        MutexGuard,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -40,35 +41,114 @@ const PAUSE: Duration = Duration::from_micros(100);
 pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
     let namespace = match place.namespace() {
         None => None,
-        Some(sandbox) => match rtnl.sandbox(sandbox) {
+        Some(sandbox) => match rtnl.ground.sandbox(sandbox) {
             // What is to go went with its namespace.
             Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => return Ok(None),
-            namespace => Some(namespace?),
+            namespace => Some(Arc::new(namespace?)),
         },
     };
     let in_sandbox = matches!(place, Place::Sandbox(_));
-    let namespace = namespace.as_ref();
-    let mut visit = Visit { rtnl, namespace, in_sandbox, tag, inside: None, socket: None, link: None, turn: None };
-    if in_sandbox && ops.len() > 1 {
-        // What needs no turn comes before it.
-        visit.socket()?;
+    let course = |ops: &[Op]| {
+        let (ground, namespace) = (Arc::clone(&rtnl.ground), namespace.clone());
+        Course { ground, namespace, in_sandbox, tag, ops: ops.to_vec() }
+    };
+    let changes = match ops {
+        // Its grace period needs no turn.
+        [Op::DelLink, changes @ ..] => {
+            course(&[Op::DelLink]).run().map_err(|failed| failed.at(0))?;
+            changes
+        }
+        changes => changes,
+    };
+    if changes.is_empty() && !ops.is_empty() {
+        return Ok(None);
     }
-    for (step, op) in ops.iter().enumerate() {
-        visit.carry_out(op).map_err(|error| Error::Step { step, error: Box::new(error) })?;
-    }
-    visit.turn = None;
-    let adds = ops.iter().any(|op| matches!(op, Op::AddLink(_)));
-    if let (true, Place::Sandbox(sandbox), Some(namespace)) = (adds, place, namespace) {
+    let changing = course(changes);
+    let done = rtnl.turn.take(move || changing.run())?;
+    let Done { link, socket } = done.map_err(|failed| failed.at(ops.len() - changes.len()))?;
+    let adds = changes.iter().any(|op| matches!(op, Op::AddLink(_)));
+    if let (true, Place::Sandbox(sandbox), Some(namespace)) = (adds, place, &namespace) {
         rtnl.watch_open(namespace, &sandbox.id);
     }
-    match ops.last() {
-        Some(Op::DelLink) => Ok(None),
-        _ => {
-            let link = visit.find()?.map(|found| found.made);
-            if ops.iter().any(|op| matches!(op, Op::SetUp { .. })) {
-                visit.await_addresses(ops)?;
+    if let Some(mut socket) = socket {
+        await_addresses(&mut socket, changes);
+        if namespace.is_none() {
+            rtnl.ground.sockets.give_back(socket);
+        }
+    }
+    Ok(link)
+}
+
+/// Some ops on a link, to be carried out by whichever thread's turn it is.
+struct Course {
+    ground: Arc<Ground>,
+    namespace: Option<Arc<Namespace>>,
+    in_sandbox: bool,
+    tag: LinkTag,
+    ops: Vec<Op>,
+}
+
+/// What came of it.
+struct Done {
+    link: Option<Made>,
+    /// A socket beside the link, if its addresses are to be waited for.
+    socket: Option<Socket>,
+}
+
+/// What went wrong, in which of the ops; none: after the last.
+struct Failed {
+    step: Option<usize>,
+    error: Error,
+}
+
+impl Failed {
+    /// The error, of ops that began with this one of all.
+    fn at(self, first: usize) -> Error {
+        match self.step {
+            Some(step) => Error::Step { step: first + step, error: Box::new(self.error) },
+            None => self.error,
+        }
+    }
+}
+
+impl Course {
+    fn run(self) -> Result<Done, Failed> {
+        let Self { ground, namespace, in_sandbox, tag, ops } = &self;
+        let namespace = namespace.as_deref();
+        let mut visit =
+            Visit { ground, namespace, in_sandbox: *in_sandbox, tag: *tag, inside: None, socket: None, link: None };
+        for (step, op) in ops.iter().enumerate() {
+            visit.carry_out(op).map_err(|error| Failed { step: Some(step), error })?;
+        }
+        if ops.last() == Some(&Op::DelLink) {
+            return Ok(Done { link: None, socket: None });
+        }
+        let link = visit.find().map_err(|error| Failed { step: None, error })?.map(|found| found.made);
+        let waits = ops.iter().any(|op| matches!(op, Op::SetUp { .. })) && fresh(ops).next().is_some();
+        let socket = if waits { visit.socket.take() } else { None };
+        Ok(Done { link, socket })
+    }
+}
+
+/// The addresses that are there when the kernel has answered, and usable a moment later.
+fn fresh(ops: &[Op]) -> impl Iterator<Item = Ipv6Addr> {
+    ops.iter().filter_map(|op| match op {
+        Op::AddAddress { address: IpNet::V6(address), dad: false } => Some(address.addr()),
+        _ => None,
+    })
+}
+
+/// Waits until the kernel takes fresh IPv6 addresses for its own. It answers earlier: even where there are no
+/// duplicates to look for, a work queue that needs the RTNL makes their local routes (addrconf.c,
+/// `addrconf_dad_work`), and until then packets to them are dropped as not ours.
+fn await_addresses(socket: &mut Socket, ops: &[Op]) {
+    let deadline = Instant::now() + PATIENCE;
+    for address in fresh(ops) {
+        while !observe::is_local(socket, address) {
+            if Instant::now() > deadline {
+                return tracing::warn!(%address, "the kernel takes its time to make the address usable");
             }
-            Ok(link)
+            std::thread::sleep(PAUSE);
         }
     }
 }
@@ -99,13 +179,11 @@ impl From<LinkInfo> for Found {
 
 /// The course of one `apply`. The fields go in this order: back home first, then the socket.
 struct Visit<'a> {
-    /// The turn, while there are changes to make.
-    turn: Option<MutexGuard<'a, ()>>,
     /// The thread is in the namespace, since something needed it there.
     inside: Option<Inside>,
     /// A socket in the namespace.
     socket: Option<Socket>,
-    rtnl: &'a Rtnl,
+    ground: &'a Ground,
     /// The sandbox or overlay; none: the host.
     namespace: Option<&'a Namespace>,
     in_sandbox: bool,
@@ -117,18 +195,11 @@ struct Visit<'a> {
 impl Visit<'_> {
     fn carry_out(&mut self, op: &Op) -> Result<(), Error> {
         match op {
-            Op::AddLink(link) => {
-                self.take_turn();
-                self.add_link(link, op)
-            }
+            Op::AddLink(link) => self.add_link(link, op),
             Op::SetSysctl(setting) => {
                 let link = self.link(op)?;
                 self.enter()?;
-                let words = || describe::op(op, &link.name);
-                // The way to the file needs no RTNL. But to hand the turn over and to wait for it anew would take longer.
-                let Some(file) = sysctl::open(setting, &link.name, words)? else { return Ok(()) };
-                self.take_turn();
-                sysctl::write(file, setting, words)
+                sysctl::set(setting, &link.name, || describe::op(op, &link.name))
             }
             Op::DelLink => match self.find()? {
                 Some(link) => self.delete(&link),
@@ -139,17 +210,9 @@ impl Visit<'_> {
         }
     }
 
-    /// Takes the turn, which the visit then keeps for its next changes.
-    fn take_turn(&mut self) {
-        if self.turn.is_none() {
-            self.turn = Some(self.rtnl.turn());
-        }
-    }
-
     /// An op that is a message about the link.
     fn change(&mut self, op: &Op) -> Result<(), Error> {
         let link = self.link(op)?;
-        self.take_turn();
         let index = link.index;
         let create = NLM_F_CREATE | NLM_F_EXCL;
         let (message, flags) = match op {
@@ -177,27 +240,6 @@ impl Visit<'_> {
     fn bridge(&mut self, bridge: &LinkName, op: &Op, name: &str) -> Result<u32, Error> {
         let found = observe::index(self.socket()?, bridge.as_str());
         found.map_err(|refusal| refusal.named(describe::op(op, name)))
-    }
-
-    /// Waits until the kernel takes fresh IPv6 addresses for its own. It answers earlier: even where there are no
-    /// duplicates to look for, a work queue that needs the RTNL makes their local routes (addrconf.c,
-    /// `addrconf_dad_work`), and until then packets to them are dropped as not ours.
-    fn await_addresses(&mut self, ops: &[Op]) -> Result<(), Error> {
-        let fresh = ops.iter().filter_map(|op| match op {
-            Op::AddAddress { address: IpNet::V6(address), dad: false } => Some(address.addr()),
-            _ => None,
-        });
-        let deadline = Instant::now() + PATIENCE;
-        for address in fresh {
-            while !observe::is_local(self.socket()?, address) {
-                if Instant::now() > deadline {
-                    tracing::warn!(%address, "the kernel takes its time to make the address usable");
-                    return Ok(());
-                }
-                std::thread::sleep(PAUSE);
-            }
-        }
-        Ok(())
     }
 
     /// Whether a refusal says no more than that what was asked is so already.
@@ -258,7 +300,7 @@ impl Visit<'_> {
     ///
     /// Whether an elder link has the tag already shows only then: who asks for a link has looked what is there.
     fn create_first(&mut self, link: &Link, name: &str, words: &str) -> Result<bool, Error> {
-        let indexes = &self.rtnl.indexes;
+        let indexes = &self.ground.indexes;
         if !self.in_sandbox || indexes.are_the_hosts.load(Ordering::Relaxed) {
             return Ok(false);
         }
@@ -298,11 +340,11 @@ impl Visit<'_> {
     fn create(&self, link: &Link, name: &str, index: Option<u32>) -> Result<Result<(), Refusal>, Error> {
         let peer = match &link.kind {
             LinkKind::Veth(Some(VethPeer { place: Some((path, id)), .. })) => {
-                Some(self.rtnl.sandbox(&SandboxPath { path: path.clone(), id: id.clone() })?)
+                Some(self.ground.sandbox(&SandboxPath { path: path.clone(), id: id.clone() })?)
             }
             _ => None,
         };
-        self.rtnl.sockets.with(|socket| {
+        self.ground.sockets.with(|socket| {
             let mut attempt = || {
                 // Asked for each time: an index that was remembered may be another link's by now.
                 let lower = link.lower.as_ref().map(|lower| observe::index(socket, lower.as_str())).transpose()?;
@@ -415,15 +457,15 @@ impl Visit<'_> {
             self.enter()?;
             delete::listen()?
         } else {
-            let _inside = self.rtnl.host.enter()?;
+            let _inside = self.ground.host.enter()?;
             delete::listen()?
         };
-        delete::delete(&self.rtnl.deleters, request, &listener, *index).map_err(|refusal| refusal.named(words))
+        delete::delete(&self.ground.deleters, request, &listener, *index).map_err(|refusal| refusal.named(words))
     }
 
     fn open(&mut self) -> Result<Socket, Error> {
         if self.namespace.is_none() {
-            return self.rtnl.sockets.take();
+            return self.ground.sockets.take();
         }
         self.enter()?;
         host::open_socket()
@@ -441,7 +483,7 @@ impl Visit<'_> {
     /// each way in and out costs four system calls.
     fn enter(&mut self) -> Result<(), Error> {
         if self.inside.is_none() {
-            self.inside = Some(self.namespace.unwrap_or(&self.rtnl.host).enter()?);
+            self.inside = Some(self.namespace.unwrap_or(&self.ground.host).enter()?);
         }
         Ok(())
     }
@@ -450,7 +492,7 @@ impl Visit<'_> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if let (None, Some(socket)) = (self.namespace, self.socket.take()) {
-            self.rtnl.sockets.give_back(socket);
+            self.ground.sockets.give_back(socket);
         }
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     Announcement, Error, Events, HostRoute, Kernel, Made, Place, RouteTo, SandboxPath, WayOut, hardware,
     namespace::{self, Namespace},
     nat,
+    turn::Turn,
     workers::Workers,
 };
 use announce::Announcer;
@@ -45,7 +46,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 use watch::Watcher;
@@ -56,16 +57,27 @@ const DELETIONS: usize = 128;
 
 /// The kernel that this process runs on.
 pub struct Rtnl {
+    ground: Arc<Ground>,
+    turn: Turn,
+    overlays: OverlaySockets,
+    announcer: Announcer,
+    watcher: Mutex<Option<Arc<Watcher>>>,
+}
+
+/// What an operation stands on, whichever thread carries it out.
+struct Ground {
     boot: String,
     host: Arc<Namespace>,
     sockets: HostSockets,
-    overlays: OverlaySockets,
     deleters: Workers,
-    announcer: Announcer,
-    watcher: Mutex<Option<Arc<Watcher>>>,
     kinds: observe::Kinds,
     indexes: apply::Indexes,
-    turn: Mutex<()>,
+}
+
+impl Ground {
+    fn sandbox(&self, sandbox: &SandboxPath) -> Result<Namespace, Error> {
+        Namespace::sandbox(sandbox, &self.boot)
+    }
 }
 
 impl Rtnl {
@@ -77,29 +89,17 @@ impl Rtnl {
         let boot = "/proc/sys/kernel/random/boot_id";
         let boot = std::fs::read_to_string(boot).map_err(|error| Error::io(format!("read {boot}"), &error))?;
         let host = Arc::new(Namespace::current()?);
-        Ok(Self {
+        let (turn, announcer) = (Turn::new(Arc::clone(&host)), Announcer::new(Arc::clone(&host)));
+        let ground = Ground {
             boot: boot.trim().to_owned(),
             sockets: HostSockets::open(Arc::clone(&host))?,
-            overlays: OverlaySockets::default(),
             deleters: Workers::new(Arc::clone(&host), DELETIONS),
-            announcer: Announcer::new(Arc::clone(&host)),
-            watcher: Mutex::new(None),
             kinds: observe::Kinds::default(),
             indexes: apply::Indexes::default(),
-            turn: Mutex::new(()),
             host,
-        })
-    }
-
-    /// The right to a row of requests that take the RTNL. The kernel carries out one of them at a time whoever asks;
-    /// those who wait for it there spin (`mutex_spin_on_owner`), or come back again and again where it is only tried
-    /// for (addrconf.c, `addrconf_sysctl_disable`), and take the processors from those who have something to do.
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn sandbox(&self, sandbox: &SandboxPath) -> Result<Namespace, Error> {
-        Namespace::sandbox(sandbox, &self.boot)
+        };
+        let (overlays, watcher) = (OverlaySockets::default(), Mutex::new(None));
+        Ok(Self { ground: Arc::new(ground), turn, overlays, announcer, watcher })
     }
 
     /// The watcher, which is started at the first need.
@@ -107,7 +107,7 @@ impl Rtnl {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         match &*watcher {
             Some(watcher) => Ok(Arc::clone(watcher)),
-            None => Ok(Arc::clone(watcher.insert(Arc::new(Watcher::start(Arc::clone(&self.host))?)))),
+            None => Ok(Arc::clone(watcher.insert(Arc::new(Watcher::start(Arc::clone(&self.ground.host))?)))),
         }
     }
 
@@ -116,7 +116,7 @@ impl Rtnl {
         let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let Some(watcher) = watcher else { return };
         // Even if one of this identity is watched: it may be an earlier one, whose end was not read yet.
-        if self.sockets.with(|socket| watcher.watch(socket, namespace, id)).is_err() {
+        if self.ground.sockets.with(|socket| watcher.watch(socket, namespace, id)).is_err() {
             // Whoever needs it asks by `watch_sandbox` too, and hears why not.
             watcher.doubt(id);
         }
@@ -130,33 +130,31 @@ impl Rtnl {
 
 impl Kernel for Rtnl {
     fn boot_id(&self) -> &str {
-        &self.boot
+        &self.ground.boot
     }
 
     fn namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
-        namespace::identify(path, &self.boot)
+        namespace::identify(path, &self.ground.boot)
     }
 
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
-        let _turn = self.turn();
-        self.sockets.with(|socket| observe::named(socket, name.as_str()))
+        self.ground.sockets.with(|socket| observe::named(socket, name.as_str()))
     }
 
     fn host_links(&self) -> Result<Vec<LinkInfo>, Error> {
-        self.sockets.with(observe::links)
+        self.ground.sockets.with(observe::links)
     }
 
     fn host_uppers(&self, link: u32) -> Result<Vec<LinkInfo>, Error> {
-        let _turn = self.turn();
-        self.sockets.with(|socket| observe::uppers(socket, link, &self.kinds))
+        self.ground.sockets.with(|socket| observe::uppers(socket, link, &self.ground.kinds))
     }
 
     fn host_addresses(&self, link: Option<u32>) -> Result<Vec<(u32, IpNet)>, Error> {
-        self.sockets.with(|socket| observe::addresses(socket, link))
+        self.ground.sockets.with(|socket| observe::addresses(socket, link))
     }
 
     fn host_routes(&self, link: Option<u32>) -> Result<Vec<HostRoute>, Error> {
-        self.sockets.with(|socket| observe::routes(socket, link))
+        self.ground.sockets.with(|socket| observe::routes(socket, link))
     }
 
     fn hardware(&self, name: &LinkName) -> Hardware {
@@ -169,10 +167,10 @@ impl Kernel for Rtnl {
 
     fn observe(&self, place: &Place, tags: Option<&[LinkTag]>) -> Result<Vec<SeenLink>, Error> {
         match place {
-            Place::Host => self.sockets.with(|socket| observe::seen(socket, tags)),
+            Place::Host => self.ground.sockets.with(|socket| observe::seen(socket, tags)),
             Place::Sandbox(sandbox) => {
                 let mut socket = {
-                    let namespace = self.sandbox(sandbox)?;
+                    let namespace = self.ground.sandbox(sandbox)?;
                     let _inside = namespace.enter()?;
                     host::open_socket()?
                 };
@@ -187,7 +185,7 @@ impl Kernel for Rtnl {
     }
 
     fn announce(&self, announcement: Announcement) {
-        self.announcer.add(announcement, &self.boot);
+        self.announcer.add(announcement, &self.ground.boot);
     }
 
     fn watch_sandbox(&self, sandbox: &SandboxPath) -> Result<(), Error> {
@@ -196,8 +194,8 @@ impl Kernel for Rtnl {
             return Ok(());
         }
         // Open until the number is noted: while it is, the namespace cannot end.
-        let namespace = self.sandbox(sandbox)?;
-        self.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id))
+        let namespace = self.ground.sandbox(sandbox)?;
+        self.ground.sockets.with(|socket| watcher.watch(socket, &namespace, &sandbox.id))
     }
 
     fn events(&self) -> Result<Events, Error> {
@@ -229,35 +227,35 @@ impl Kernel for Rtnl {
     }
 
     fn watch_overlay(&self, overlay: &SandboxPath) -> Result<(), Error> {
-        let namespace = self.sandbox(overlay)?;
+        let namespace = self.ground.sandbox(overlay)?;
         self.overlays.note(overlay);
         self.watcher()?.hear(&namespace, &overlay.id)
     }
 
     fn route_to(&self, address: IpAddr) -> Result<Option<RouteTo>, Error> {
-        self.sockets.with(|socket| reach::route_to(socket, address))
+        self.ground.sockets.with(|socket| reach::route_to(socket, address))
     }
 
     fn probe(&self, address: IpAddr, timeout: Duration) -> Result<bool, Error> {
         let socket = {
-            let _inside = self.host.enter()?;
+            let _inside = self.ground.host.enter()?;
             reach::open(address)?
         };
         reach::probe(&socket, address, timeout)
     }
 
     fn masquerade(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
-        let _inside = self.host.enter()?;
+        let _inside = self.ground.host.enter()?;
         nat::masquerade(bridge, prefixes)
     }
 
     fn examine_way_out(&self, bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, Error> {
-        let _inside = self.host.enter()?;
+        let _inside = self.ground.host.enter()?;
         nat::examine(bridge, prefixes)
     }
 
     fn unmasquerade(&self, bridge: &LinkName) -> Result<(), Error> {
-        let _inside = self.host.enter()?;
+        let _inside = self.ground.host.enter()?;
         nat::unmasquerade(bridge)
     }
 }

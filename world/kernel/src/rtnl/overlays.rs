@@ -43,7 +43,7 @@ fn refused(op: &str, path: &Path, errno: Errno) -> Error {
 
 impl Rtnl {
     pub(super) fn make_namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
-        let there = namespace::identify(path, &self.boot).ok();
+        let there = namespace::identify(path, &self.ground.boot).ok();
         self.leave_others(path, there.as_ref());
         if let Some(id) = there {
             return Ok(id);
@@ -61,7 +61,7 @@ impl Rtnl {
         let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let made = fs::open(path, flags, Mode::RUSR | Mode::RGRP | Mode::ROTH);
         made.map_err(|errno| refused("make", path, errno))?;
-        let result = in_new_namespace(path).and_then(|()| namespace::identify(path, &self.boot));
+        let result = in_new_namespace(path).and_then(|()| namespace::identify(path, &self.ground.boot));
         if result.is_err() {
             let _ = fs::unlink(path);
         }
@@ -72,10 +72,10 @@ impl Rtnl {
     /// dies with its namespace, but on a work queue of the kernel's.
     pub(super) fn unmake_namespace(&self, path: &Path) -> Result<(), Error> {
         self.leave_others(path, None);
-        if let Ok(id) = namespace::identify(path, &self.boot) {
+        if let Ok(id) = namespace::identify(path, &self.ground.boot) {
             self.forget(&id);
             // Whoever mounted the host's own namespace here: its links are not ours.
-            if id != self.host.identity(&self.boot)? {
+            if id != self.ground.host.identity(&self.ground.boot)? {
                 self.clear(&SandboxPath { path: path.to_owned(), id })?;
             }
         }
@@ -106,7 +106,7 @@ impl Rtnl {
     }
 
     fn clear(&self, overlay: &SandboxPath) -> Result<(), Error> {
-        let namespace = match self.sandbox(overlay) {
+        let namespace = match self.ground.sandbox(overlay) {
             Err(error) if error.is_namespace_gone() => return Ok(()),
             namespace => namespace?,
         };
@@ -119,7 +119,7 @@ impl Rtnl {
         let listener = delete::listen()?;
         for link in found {
             let request = host::open_socket()?;
-            match delete::delete(&self.deleters, request, &listener, link.index) {
+            match delete::delete(&self.ground.deleters, request, &listener, link.index) {
                 Ok(()) => {}
                 // Every namespace's own, such as `sit0`: not to be deleted, and gone with it.
                 Err(refusal) if refusal.errno == libc::EOPNOTSUPP => {}
@@ -137,7 +137,7 @@ impl Rtnl {
         let read =
             entries.and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>, io::Error>>());
         let mut found = read.map_err(|error| Error::io(format!("list {}", directory.display()), &error))?;
-        found.retain(|path| namespace::identify(path, &self.boot).is_ok());
+        found.retain(|path| namespace::identify(path, &self.ground.boot).is_ok());
         found.sort();
         Ok(found)
     }

@@ -79,7 +79,7 @@ impl Rtnl {
         overlay: &SandboxPath,
         work: impl FnOnce(&mut Socket) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let namespace = self.sandbox(overlay).inspect_err(|error| {
+        let namespace = self.ground.sandbox(overlay).inspect_err(|error| {
             // Somebody else unmounted it: our sockets would keep it alive, and its VXLAN device on the wire.
             if error.is_namespace_gone() {
                 self.forget(&overlay.id);
