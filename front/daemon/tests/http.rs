@@ -340,6 +340,17 @@ fn a_stop_ends_streams_and_idle_connections() {
 }
 
 #[test]
+fn a_stop_does_not_wait_for_a_follower_that_does_not_read() {
+    let site = Site::start();
+    let silent = silent(&site);
+    happen(&site, ON_THE_WAY);
+    let Site { runtime, stop, server, .. } = site;
+    stop.send_replace(true);
+    runtime.block_on(server).unwrap();
+    drop(silent);
+}
+
+#[test]
 fn a_client_finds_the_daemon_that_came_back() {
     let site = Site::start();
     let mut client = site.client();
