@@ -92,7 +92,7 @@ fn forward(mut follower: Follower, lines: &Sender<Bytes>) {
             News::Event(event) => line(&*event),
             News::Nothing => continue,
             News::Behind => {
-                // As the last line: whether anybody ever reads it is not waited for any longer than for the others.
+                // Gone already, it need not know.
                 let _ = lines.blocking_send(line(&behind()));
                 return;
             }
