@@ -1,6 +1,6 @@
 //! The engine itself: its parts, and how they start and stop.
 
-use crate::events::EventLog;
+use crate::events::{EventLog, Follower};
 use crate::gateway::WayOutLook;
 use crate::gossip::Gossip;
 use crate::hosts::{self, HostConfig};
@@ -19,7 +19,6 @@ use model::{HostId, NamespaceId, Timestamp};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -152,7 +151,7 @@ impl Engine {
         Ok(engine)
     }
 
-    /// Ends the watch and the subscriptions. What is declared stays as it is in the kernel.
+    /// Ends the watch and all followers of events. What is declared stays as it is in the kernel.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
         drop(self.hearing.lock().unwrap_or_else(PoisonError::into_inner).take());
@@ -196,7 +195,7 @@ impl Engine {
     }
 
     /// The events kept that happened at `since` or later.
-    pub fn events_since(&self, since: Timestamp) -> Vec<Event> {
+    pub fn events_since(&self, since: Timestamp) -> Vec<Arc<Event>> {
         self.events.since(since)
     }
 
@@ -205,9 +204,10 @@ impl Engine {
         self.events.counts()
     }
 
-    /// The events from now on, until the engine stops.
-    pub fn subscribe(&self) -> Receiver<Event> {
-        self.events.subscribe()
+    /// The events kept that happened at `since` or later, none of them without it, and those from now on, until the
+    /// engine stops.
+    pub fn follow_events(&self, since: Option<Timestamp>) -> (Vec<Arc<Event>>, Follower) {
+        self.events.follow(since)
     }
 
     pub(crate) fn emit(

@@ -55,6 +55,7 @@ mod withdraw;
 pub use binding::EngineNetwork;
 pub use engine::{Engine, EngineConfig};
 pub use error::{Error, Kind};
+pub use events::{Follower, KEPT as EVENTS_KEPT, News};
 pub use export::is_shared_record;
 pub use gossip::{Gossip, PEER_LOOKUP};
 pub use handed::{HandOver, HandedWish};

@@ -366,7 +366,7 @@ impl Member {
 
     fn last_of_store(&self) -> Option<String> {
         let events = self.engine().events_since(model::Timestamp(0));
-        events.into_iter().rev().find(|e| e.object == "store").map(|e| e.action)
+        events.into_iter().rev().find(|e| e.object == "store").map(|e| e.action.clone())
     }
 
     pub(crate) fn cut(&self) {

@@ -2,7 +2,7 @@
 //! start for one call. It starts no runtime and no thread.
 
 use crate::http::{self, Head};
-use crate::{ClientError, ErrorBody, call::Call};
+use crate::{ClientError, ErrorBody, call::Call, error};
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -78,7 +78,7 @@ impl Blocking {
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(()),
                 Err(error) => return Err(broken(&self.socket, &error)),
             }
-            let value = serde_json::from_slice(&line).map_err(|error| misread(call, &error))?;
+            let value = error::value(call, &line)?;
             line.clear();
             if !each(value) {
                 return Ok(());

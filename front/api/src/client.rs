@@ -1,6 +1,6 @@
 //! A client for asynchronous code: one connection, kept alive from call to call.
 
-use crate::{ClientError, ErrorBody, Stream, call::Call};
+use crate::{ClientError, ErrorBody, Stream, call::Call, error};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1::{SendRequest, handshake};
@@ -92,7 +92,7 @@ impl<T: DeserializeOwned> Lines<T> {
         loop {
             if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return serde_json::from_slice(&line).map(Some).map_err(|error| misread(&self.call, &error));
+                return error::value(&self.call, &line).map(Some);
             }
             match self.body.frame().await {
                 None => return Ok(None),

@@ -1,6 +1,8 @@
 //! What can go wrong between a client and the daemon.
 
+use crate::ErrorBody;
 use model::view::Reason;
+use serde::de::DeserializeOwned;
 use std::{io, path::PathBuf};
 
 /// A call that got no answer, or a refusal.
@@ -23,6 +25,12 @@ pub enum ClientError {
         message: String,
         /// The same for programs, where there is more to tell than the status does.
         reason: Option<Reason>,
+    },
+    /// The daemon ended an answer of many lines before its time, with its own line.
+    #[error("{message}")]
+    Ended {
+        /// One line: what is missing, and why.
+        message: String,
     },
     /// The connection ended before the answer did.
     #[error("the daemon at {} ended the connection: {reason}; see its log", socket.display())]
@@ -73,9 +81,26 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
+/// A value of an answer that has one a line. An error of the daemon's is its last.
+pub(crate) fn value<T: DeserializeOwned>(call: &impl ToString, line: &[u8]) -> Result<T, ClientError> {
+    serde_json::from_slice(line).map_err(|error| match serde_json::from_slice(line) {
+        Ok(ErrorBody { error: message, .. }) => ClientError::Ended { message },
+        Err(_) => ClientError::Answer { call: call.to_string(), reason: error.to_string() },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_a_value_or_the_daemons_error() {
+        let call = "GET /v1/events";
+        assert_eq!(value::<u64>(&call, b"7").unwrap(), 7);
+        assert_eq!(value::<u64>(&call, br#"{"error":"too slow"}"#).unwrap_err().to_string(), "too slow");
+        let unknown = value::<u64>(&call, br#"{"errors":[]}"#).unwrap_err();
+        assert!(matches!(unknown, ClientError::Answer { .. }), "{unknown}");
+    }
 
     #[test]
     fn the_remedy_fits_the_reason() {

@@ -44,7 +44,7 @@ pub const DEFAULT_SOCKET: &str = "/run/trunkline/trunkline.sock";
 /// The largest request body taken, in bytes.
 pub const MAX_BODY: usize = 1 << 20;
 
-/// The body of a failed request.
+/// The body of a failed request; or the last line of an answer that ends before its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
     /// One line: what failed, on which object, why, what to do.

@@ -33,7 +33,8 @@ pub const EXITED: &str = "/v1/sandboxes/{reference}/exited";
 /// GET: the host's links that could be parents.
 pub const PARENTS: &str = "/v1/parents";
 /// GET `?since=MILLISECONDS&follow=true`: [`model::view::Event`]s, one JSON object a line; with
-/// `follow` the answer goes on until either side ends it.
+/// `follow` the answer goes on until either side ends it. Who reads so slowly that events are lost for him gets an
+/// [`crate::ErrorBody`] as the last line.
 pub const EVENTS: &str = "/v1/events";
 /// POST: compares records and kernel; what differs.
 pub const CHECK: &str = "/v1/check";

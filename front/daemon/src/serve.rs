@@ -22,11 +22,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
-use waiting::{Connection, Waiting};
+use tokio::time::timeout;
+use waiting::{Connection, Place, Waiting};
 
 /// The pause after an accept or the start of a thread that failed: of descriptors, say, there may be enough
 /// again soon.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the end waits for clients to take what they are being answered. Calls themselves may take longer.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The threads that serve.
 #[derive(Debug)]
@@ -50,14 +54,19 @@ impl Server {
         Ok(Self { waiting, threads, ended, stopping })
     }
 
-    /// Waits until `stopping` turns true, and then for the calls under way. Who connects meanwhile is refused, or stays
-    /// in the listener's queue where somebody else keeps that open.
+    /// Waits until `stopping` turns true, and then for the calls under way, but not for clients that do not read their
+    /// answers. Who connects meanwhile is refused, or stays in the listener's queue where somebody else keeps that open.
+    ///
+    /// To be called within a runtime that has timers.
     pub async fn ended(mut self) {
         // Without a sender nobody can stop it any more: that is as good as a stop.
         let _ = self.stopping.wait_for(|stop| *stop).await;
         self.waiting.end();
         drop(self.threads);
-        self.ended.recv().await;
+        if timeout(PATIENCE, self.ended.recv()).await.is_err() {
+            self.waiting.abandon();
+            self.ended.recv().await;
+        }
     }
 }
 
@@ -96,15 +105,16 @@ fn runtime(waiting: &Waiting) -> Option<Runtime> {
 /// Serves one connection to its end.
 fn serve(runtime: &Runtime, connection: Connection<'_>) {
     let Connection { stream, place } = connection;
-    if let Err(error) = runtime.block_on(converse(stream, place.router(), place.stopping())) {
+    if let Err(error) = runtime.block_on(converse(stream, &place)) {
         tracing::warn!(%error, "a connection could not be served");
     }
 }
 
 /// Once the daemon stops, the call under way is the last.
-async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Receiver<bool>) -> io::Result<()> {
+async fn converse(stream: UnixStream, place: &Place<'_>) -> io::Result<()> {
     let stream = api::Stream::new(stream)?;
-    let routes = TowerToHyperService::new(router);
+    let routes = TowerToHyperService::new(place.router());
+    let mut stopping = place.stopping();
     let connection =
         http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(|call| logged(&routes, call)));
     tokio::pin!(connection);
@@ -114,7 +124,13 @@ async fn converse(stream: UnixStream, router: Router, mut stopping: watch::Recei
         ended = connection.as_mut() => ended,
         _ = stopping.wait_for(|stop| *stop) => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            let mut abandoned = place.abandoned();
+            tokio::select! {
+                // In this order: a call is not under way any more when that is looked at, but answered.
+                biased;
+                ended = connection.as_mut() => ended,
+                _ = abandoned.wait_for(|abandoned| *abandoned) => Ok(()),
+            }
         }
     };
     if let Err(error) = ended {

@@ -101,7 +101,7 @@ impl Site {
         let (stop, stopping) = watch::channel(false);
         let listeners = listeners.into_iter().map(|listener| (listener, routes(&gate))).collect();
         let server = Server::start(listeners, stopping).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
         Self { directory, gate, stop, runtime, server }
     }
 
@@ -210,6 +210,22 @@ fn who_connects_while_the_daemon_stops_is_served_by_the_next_one() {
         assert_eq!(answer(stream), "quick");
     }
     next.stop();
+}
+
+#[test]
+fn a_call_that_takes_longer_than_clients_are_waited_for_is_answered() {
+    let _alone = alone();
+    let site = Site::start();
+    let under_way = site.ask("one", "/wait");
+    eventually("it is not served", || site.gate.inside() == 1);
+    let Site { directory: _directory, gate, stop, runtime, server } = site;
+    let ended = runtime.spawn(server.ended());
+    stop.send_replace(true);
+    std::thread::sleep(Duration::from_secs(3));
+    assert!(!ended.is_finished(), "a call under way was given up");
+    gate.open();
+    assert_eq!(answer(under_way), "passed");
+    runtime.block_on(ended).unwrap();
 }
 
 #[test]

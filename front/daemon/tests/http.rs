@@ -242,6 +242,87 @@ fn a_follower_that_goes_leaves_nothing_behind() {
     }
 }
 
+/// More events than are kept and than fit into a socket.
+const MANY: usize = engine::EVENTS_KEPT + ON_THE_WAY;
+
+/// More events than can be on their way to one who does not read, in his socket and before it.
+const ON_THE_WAY: usize = 2048;
+
+/// As many events, of a network that comes and goes.
+fn happen(site: &Site, count: usize) {
+    let mut client = site.client();
+    for n in 0..count {
+        match n % 2 {
+            0 => drop(client.send(&call::create_network(&spec("mcv"))).unwrap()),
+            _ => drop(client.send(&call::remove_network("mcv")).unwrap()),
+        }
+    }
+}
+
+/// A follower that has begun and reads nothing.
+fn silent(site: &Site) -> UnixStream {
+    let mut stream = UnixStream::connect(site.socket()).unwrap();
+    stream.write_all(b"GET /v1/events?follow=true HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    stream
+}
+
+#[test]
+fn a_follower_that_does_not_read_is_cut_off_and_no_other() {
+    let site = Site::start();
+    happen(&site, 1);
+    let follow = |each: &mut dyn FnMut(usize) -> bool| {
+        let mut events: Vec<Event> = Vec::new();
+        let ended = site.client().lines(&call::events(Some(Timestamp(0)), true), None, |event| {
+            events.push(event);
+            each(events.len())
+        });
+        (events, ended)
+    };
+    let stays = silent(&site);
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel::<()>();
+    let (slow, quick) = std::thread::scope(|scope| {
+        let its = begun.clone();
+        let slow = scope.spawn(move || {
+            follow(&mut |count| {
+                if count == 1 {
+                    its.send(()).unwrap();
+                    goes_on.recv().unwrap();
+                }
+                true
+            })
+        });
+        let quick = scope.spawn(move || {
+            follow(&mut |count| {
+                if count == 1 {
+                    begun.send(()).unwrap();
+                }
+                count <= MANY
+            })
+        });
+        begins.iter().take(2).for_each(drop);
+        site.client().send(&call::remove_network("mcv")).unwrap();
+        happen(&site, MANY - 1);
+        let quick = quick.join().unwrap();
+        go_on.send(()).unwrap();
+        (slow.join().unwrap(), quick)
+    });
+    let (events, ended) = quick;
+    ended.unwrap();
+    assert_eq!(events.len(), MANY + 1);
+    let actions = ["create", "remove"].into_iter().cycle();
+    assert!(events.iter().map(|event| event.action.as_str()).eq(actions.take(MANY + 1)), "all, in their order");
+    let (begin, ended) = slow;
+    assert!(begin.len() < ON_THE_WAY, "{} events waited for it", begin.len());
+    assert_eq!(begin, events[..begin.len()]);
+    let ended = ended.unwrap_err();
+    assert!(matches!(&ended, ClientError::Ended { .. }), "{ended}");
+    assert!(ended.to_string().contains("fell more than 4096 events behind"), "{ended}");
+    // One that never reads again holds no more than the first did, and that until it goes.
+    drop(stays);
+}
+
 #[test]
 fn a_stop_ends_streams_and_idle_connections() {
     let site = Site::start();
@@ -256,6 +337,17 @@ fn a_stop_ends_streams_and_idle_connections() {
         server.await.unwrap();
         drop(idle);
     });
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_follower_that_does_not_read() {
+    let site = Site::start();
+    let silent = silent(&site);
+    happen(&site, ON_THE_WAY);
+    let Site { runtime, stop, server, .. } = site;
+    stop.send_replace(true);
+    runtime.block_on(server).unwrap();
+    drop(silent);
 }
 
 #[test]

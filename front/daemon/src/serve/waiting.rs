@@ -39,6 +39,8 @@ pub(super) struct Waiting {
     /// How many threads wait, or are about to.
     threads: AtomicUsize,
     stopping: watch::Receiver<bool>,
+    /// Turns true when clients have had time enough to take their last answers.
+    abandoned: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -67,7 +69,7 @@ impl Waiting {
         let open =
             |(socket, router)| Listener { socket: Mutex::new(Some(socket)), router, connections: AtomicUsize::new(0) };
         let listeners = listeners.into_iter().map(open).collect();
-        Ok(Self { epoll, end, listeners, threads: AtomicUsize::new(0), stopping })
+        Ok(Self { epoll, end, listeners, threads: AtomicUsize::new(0), stopping, abandoned: watch::Sender::new(false) })
     }
 
     /// One thread more waits.
@@ -93,6 +95,11 @@ impl Waiting {
         if let Err(error) = rustix::io::write(&self.end, &1_u64.to_ne_bytes()) {
             tracing::error!(%error, "connections are waited for even now");
         }
+    }
+
+    /// Ends all connections, after [`Self::end`], but for the calls under way.
+    pub(super) fn abandon(&self) {
+        self.abandoned.send_replace(true);
     }
 
     /// Waits for a connection. The thread, which has joined, waits no more after it; `start` starts another where one
@@ -204,6 +211,10 @@ impl Place<'_> {
 
     pub(super) fn stopping(&self) -> watch::Receiver<bool> {
         self.waiting.stopping.clone()
+    }
+
+    pub(super) fn abandoned(&self) -> watch::Receiver<bool> {
+        self.waiting.abandoned.subscribe()
     }
 }
 

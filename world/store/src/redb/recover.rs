@@ -8,7 +8,6 @@ use ::redb::Durability;
 use super::apply::Applied;
 use super::checkpoint;
 use super::file::Opened;
-use super::journal::Journal;
 use super::writer::{Failure, Writer};
 use crate::Error;
 
@@ -63,16 +62,12 @@ impl Writer {
         match opened {
             Ok(Opened { database: opened, revision, journal }) => {
                 *database = Ok(opened);
-                // What it holds was read; what can't be written to it would fail every commit.
-                self.journal = if self.journal.has_failed() {
-                    tracing::warn!(
-                        store = self.shared.name,
-                        "no journal until the daemon starts again: commits take longer"
-                    );
-                    Journal::none()
+                drop(database);
+                if self.journal.has_failed() {
+                    self.do_without_journal();
                 } else {
-                    journal
-                };
+                    self.journal = journal;
+                }
                 Some(revision)
             }
             Err(error) => {

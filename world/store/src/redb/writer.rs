@@ -202,7 +202,9 @@ impl Writer {
         if let Err(error) = txn.commit() {
             return Err(Failure { reason: error.to_string(), uncertain: Some(applied) });
         }
-        if let Some(epoch) = epoch {
+        if self.journal.has_failed() {
+            self.do_without_journal();
+        } else if let Some(epoch) = epoch {
             self.journal.restart(epoch);
         }
         self.last = Instant::now();
@@ -212,15 +214,28 @@ impl Writer {
 
     /// Writes the batch's record to the journal; where that is full, lets the transaction itself be the checkpoint
     /// that is due, and returns its epoch.
+    ///
+    /// So, too, where the write fails: the tables in memory have all that was acknowledged, which the journal may not
+    /// give back any more, and that file has its place elsewhere on the disk. Whatever of the record got to the
+    /// journal is then superseded, as all of it is. Until the checkpoint is durable the one before it stands, and the
+    /// journal with it; should it fail as well, what the disk has of both decides (`recover`).
     fn make_durable(&mut self, txn: &mut WriteTransaction, applied: &Applied) -> Result<Option<u64>, String> {
-        let journaled = self.journal.fits(&applied.body);
-        let durability = if journaled { Durability::None } else { Durability::Immediate };
-        txn.set_durability(durability).map_err(|error| error.to_string())?;
-        if journaled {
-            let written = self.journal.append(applied.base, &applied.body);
-            return written.map(|()| None).map_err(|error| format!("write to the journal: {error}"));
+        if self.journal.fits(&applied.body) {
+            txn.set_durability(Durability::None).map_err(|error| error.to_string())?;
+            match self.journal.append(applied.base, &applied.body) {
+                Ok(()) => return Ok(None),
+                Err(error) => tracing::warn!(store = self.shared.name, %error, "a write to the journal failed"),
+            }
         }
+        txn.set_durability(Durability::Immediate).map_err(|error| error.to_string())?;
         checkpoint::stamp(txn, &self.journal).map(Some).map_err(|error| error.to_string())
+    }
+
+    /// The journal failed, and all that it held is durable in redb's file: what can't be written to it would only cost
+    /// every commit that attempt.
+    pub(super) fn do_without_journal(&mut self) {
+        self.journal = Journal::none();
+        tracing::warn!(store = self.shared.name, "no journal until the daemon starts again: commits take longer");
     }
 
     pub(super) fn count(&self, applied: &Applied) {

@@ -32,7 +32,8 @@ pub(in crate::redb) trait Medium: Send {
 }
 
 pub(super) struct Journal {
-    /// What it is known by in the tables; `None`: there is no journal, and each commit is redb's.
+    /// What it is known by in the tables; `None`: there is no journal, or no use in it any more, and each commit is
+    /// redb's.
     pub(super) id: Option<u64>,
     medium: Box<dyn Medium>,
     blocks: Blocks,
@@ -41,7 +42,7 @@ pub(super) struct Journal {
     epoch: u64,
     /// Where the next record goes.
     at: u64,
-    /// A write failed. What is on the disk is to be read, and nothing written after it.
+    /// A write failed. Nothing is written after it; what is on the disk is to be read unless redb's file has all of it.
     failed: bool,
 }
 
@@ -88,8 +89,10 @@ impl Journal {
         let blocks = self.blocks.first(size);
         record::frame(blocks, self.epoch, base, body.bytes());
         let written = self.medium.write(self.at, blocks);
-        self.failed = written.is_err();
         self.at += size as u64;
+        if written.is_err() {
+            (self.failed, self.id) = (true, None);
+        }
         written
     }
 

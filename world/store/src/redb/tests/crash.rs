@@ -41,9 +41,30 @@ fn commit(i: usize) -> Txn {
     if i < 3 { txn } else { txn.delete(format!("k/{}", i - 3)) }
 }
 
+/// What a write of the journal that fails leaves on the disk.
+#[derive(Debug, Clone, Copy)]
+enum Torn {
+    Nothing,
+    FirstBlock,
+    Whole,
+}
+
+/// A write of the journal that fails, after which the file cannot be read any more.
+#[derive(Debug)]
+struct Fault {
+    /// How many commits are acknowledged before.
+    after: usize,
+    torn: Torn,
+    /// What the disk would give back if it could be read once more.
+    kept: Mutex<Option<Vec<u8>>>,
+}
+
 #[derive(Debug)]
 struct Steps {
     path: PathBuf,
+    /// The journal's blocks.
+    blocks: u64,
+    fault: Option<Fault>,
     /// redb's file as of its last flush: all that a power cut need leave of it.
     flushed: Mutex<Vec<u8>>,
     acknowledged: AtomicUsize,
@@ -54,14 +75,14 @@ impl Steps {
     /// Opens copies of the files as they are now. At most the commit that is under way is there besides the acknowledged ones.
     fn check(&self) {
         let acknowledged = self.acknowledged.load(Ordering::SeqCst);
-        let journal = fs::read(journal_path(&self.path).unwrap()).ok();
         let mut images = vec![fs::read(&self.path).unwrap(), self.flushed.lock().unwrap().clone()];
         images.dedup();
-        for redb in images {
+        let journals = self.journals(acknowledged);
+        for (redb, journal) in images.iter().flat_map(|redb| journals.iter().map(move |journal| (redb, journal))) {
             let directory = scratch();
             let path = directory.path().join("store");
             fs::write(&path, redb).unwrap();
-            if let Some(journal) = &journal {
+            if let Some(journal) = journal {
                 fs::write(directory.path().join("store.journal"), journal).unwrap();
             }
             let opened = file::open(&path).unwrap();
@@ -72,6 +93,41 @@ impl Steps {
         }
         self.checked.fetch_add(1, Ordering::SeqCst);
     }
+
+    /// What a start may find of the journal. From the moment on that a commit behind its failure was acknowledged it
+    /// need not be readable.
+    fn journals(&self, acknowledged: usize) -> Vec<Option<Vec<u8>>> {
+        let now = fs::read(journal_path(&self.path).unwrap()).ok();
+        let fault = self.fault.as_ref().and_then(|fault| Some((fault.after, fault.kept.lock().unwrap().clone()?)));
+        match fault {
+            None => vec![now],
+            Some((after, kept)) if acknowledged > after => vec![Some(kept), now],
+            Some((_, kept)) => vec![Some(kept)],
+        }
+    }
+
+    /// Whether this write of the journal is the one that fails; then it has.
+    fn fails(&self, medium: &mut dyn Medium, offset: u64, blocks: &[u8]) -> bool {
+        let acknowledged = self.acknowledged.load(Ordering::SeqCst);
+        let Some(fault) = self.fault.as_ref().filter(|fault| fault.after == acknowledged) else { return false };
+        match fault.torn {
+            Torn::Nothing => {}
+            Torn::FirstBlock => medium.write(offset, &blocks[..4096]).unwrap(),
+            Torn::Whole => medium.write(offset, blocks).unwrap(),
+        }
+        let journal = journal_path(&self.path).unwrap();
+        *fault.kept.lock().unwrap() = Some(fs::read(&journal).unwrap());
+        spoil(&journal);
+        self.check();
+        true
+    }
+}
+
+/// Damages a journal's first block, so that nothing of it can be read.
+pub(super) fn spoil(journal: &Path) {
+    let mut bytes = fs::read(journal).unwrap();
+    bytes[30] ^= 1;
+    fs::write(journal, bytes).unwrap();
 }
 
 #[derive(Debug)]
@@ -128,6 +184,9 @@ struct TracedJournal(Box<dyn Medium>, Arc<Steps>);
 impl Medium for TracedJournal {
     fn write(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()> {
         self.1.check();
+        if self.1.fails(self.0.as_mut(), offset, blocks) {
+            return Err(io::Error::other("a bad block"));
+        }
         // Torn: its first block only, then all.
         self.0.write(offset, &blocks[..4096])?;
         self.1.check();
@@ -137,7 +196,6 @@ impl Medium for TracedJournal {
     }
 }
 
-/// A store whose journal has room for three small records.
 fn open(path: &Path, steps: &Arc<Steps>) -> Redb {
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
     let traced = Traced(FileBackend::new(file).unwrap(), Arc::clone(steps));
@@ -145,30 +203,36 @@ fn open(path: &Path, steps: &Arc<Steps>) -> Redb {
     file::prepare(&database, path).unwrap();
     let opened = checkpoint::load(database, path, Leased::Go, Durability::Immediate).unwrap();
     let over = |file| -> Box<dyn Medium> { Box::new(TracedJournal(file, Arc::clone(steps))) };
-    let opened = Opened { journal: opened.journal.shortened(4).over(over), ..opened };
+    let opened = Opened { journal: opened.journal.shortened(steps.blocks).over(over), ..opened };
     let again = path.to_owned();
     Redb::start("traced".into(), opened, Box::new(move |durability| file::reopen(&again, durability))).unwrap()
+}
+
+fn steps(path: &Path, blocks: u64, fault: Option<Fault>) -> Arc<Steps> {
+    drop(Redb::open(path).unwrap());
+    let flushed = Mutex::new(fs::read(path).unwrap());
+    let (acknowledged, checked) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    Arc::new(Steps { path: path.to_owned(), blocks, fault, flushed, acknowledged, checked })
+}
+
+fn run(steps: &Arc<Steps>, range: std::ops::Range<usize>) -> Redb {
+    let store = open(&steps.path, steps);
+    for i in range {
+        store.commit(commit(i)).unwrap();
+        steps.acknowledged.store(i + 1, Ordering::SeqCst);
+    }
+    store
 }
 
 #[test]
 fn killed_at_every_step() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("store");
-    drop(Redb::open(&path).unwrap());
-    let flushed = Mutex::new(fs::read(&path).unwrap());
-    let (acknowledged, checked) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let steps = Arc::new(Steps { path: path.clone(), flushed, acknowledged, checked });
-    let run = |range: std::ops::Range<usize>| {
-        let store = open(&path, &steps);
-        for i in range {
-            store.commit(commit(i)).unwrap();
-            steps.acknowledged.store(i + 1, Ordering::SeqCst);
-        }
-        store
-    };
-    drop(run(0..COMMITS));
+    // Three small records to a checkpoint.
+    let steps = steps(&path, 4, None);
+    drop(run(&steps, 0..COMMITS));
     // From here on, what a process finds that was killed.
-    let killed = run(COMMITS..COMMITS + 2);
+    let killed = run(&steps, COMMITS..COMMITS + 2);
     steps.check();
     let copies = tempfile::tempdir().unwrap();
     for name in ["store", "store.journal"] {
@@ -179,7 +243,29 @@ fn killed_at_every_step() {
         fs::copy(copies.path().join(name), directory.path().join(name)).unwrap();
     }
     *steps.flushed.lock().unwrap() = fs::read(&path).unwrap();
-    drop(run(COMMITS + 2..COMMITS + 4));
+    drop(run(&steps, COMMITS + 2..COMMITS + 4));
     let checked = steps.checked.load(Ordering::SeqCst);
     assert!(checked > 50, "{checked} steps");
+}
+
+/// What was acknowledged is in the journal alone, whose next write fails, and which cannot be read again: the process
+/// has it in memory.
+#[test]
+fn killed_at_every_step_of_a_journal_that_fails() {
+    for torn in [Torn::Nothing, Torn::FirstBlock, Torn::Whole] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        // Room for those before, of a block each, and for the one that fails, of two.
+        let fault = Fault { after: COMMITS - 1, torn, kept: Mutex::default() };
+        let steps = steps(&path, COMMITS as u64 + 2, Some(fault));
+        let store = run(&steps, 0..COMMITS + 2);
+        steps.check();
+        assert!(store.desk.writer().journal.is_empty());
+        drop(store);
+        steps.check();
+        let kept = steps.fault.as_ref().unwrap().kept.lock().unwrap().take();
+        assert!(kept.is_some(), "no write failed");
+        let store = run(&steps, COMMITS + 2..COMMITS + 3);
+        assert!(!store.desk.writer().journal.is_empty(), "a start makes a new journal");
+    }
 }

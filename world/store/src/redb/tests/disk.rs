@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use ::redb::backends::FileBackend;
 use ::redb::{BackendError, Durability, StorageBackend};
 
+use super::crash::spoil;
 use super::journal::killed;
 use crate::redb::checkpoint::{self, Leased};
 use crate::redb::file::{self, Opened};
@@ -29,6 +30,10 @@ const DEAD: u8 = 4;
 /// There is no room for more of redb's file than `ROOM`; the journal has its place on the disk already.
 const NO_MORE_ROOM: u8 = 5;
 const ROOM: u64 = 512 << 10;
+/// The journal's place on the disk takes nothing.
+const NO_JOURNAL: u8 = 6;
+/// As `ONE_FLUSH`, and the next one fails as well.
+const TWO_FLUSHES: u8 = 7;
 
 #[derive(Debug)]
 struct Disk {
@@ -50,7 +55,7 @@ struct JournalOnDisk {
 
 impl Medium for JournalOnDisk {
     fn write(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()> {
-        check(&self.state, &[FULL, DEAD])?;
+        check(&self.state, &[FULL, DEAD, NO_JOURNAL])?;
         self.file.write(offset, blocks)?;
         flushed(&self.state)
     }
@@ -65,6 +70,7 @@ fn check(state: &AtomicU8, failing: &[u8]) -> io::Result<()> {
 fn flushed(state: &AtomicU8) -> io::Result<()> {
     let next = |state| match state {
         ONE_FLUSH => Some(WORKS),
+        TWO_FLUSHES => Some(ONE_FLUSH),
         DYING => Some(DEAD),
         _ => None,
     };
@@ -192,9 +198,9 @@ fn a_full_disk_fails_the_batch_and_nothing_is_applied() {
 
 #[test]
 fn a_commit_that_got_there_in_spite_of_the_error_counts() {
-    for rig in rigs() {
+    for (rig, failure) in rigs().into_iter().zip([ONE_FLUSH; 2]).chain([(rig(To::Journal), TWO_FLUSHES)]) {
         let mut watch = rig.store.watch("", None).unwrap();
-        rig.state.store(ONE_FLUSH, Ordering::SeqCst);
+        rig.state.store(failure, Ordering::SeqCst);
         let outcome = rig.store.commit(Txn::new().put("k", "x"));
         let found = rig.store.get("k").unwrap().map(|entry| entry.revision);
         // Whichever it was, the answer, the table and the watch agree.
@@ -343,4 +349,51 @@ fn a_journal_that_fails_is_done_without() {
     }
     let killed = Redb::open(killed(&rig.path).path).unwrap();
     assert_eq!(killed.list("").unwrap(), rig.store.list("").unwrap());
+}
+
+/// The journal takes nothing any more, nor gives back what it has: the process's memory has it all.
+#[test]
+fn a_journal_that_is_lost_while_the_store_runs() {
+    let rig = rig(To::Journal);
+    let lease = rig.store.grant(Duration::from_secs(3600)).unwrap();
+    let mut watch = rig.store.watch("", None).unwrap();
+    let before = rig.store.commit(Txn::new().put("k", "1").put_leased("host", "", lease)).unwrap().revision;
+    rig.state.store(NO_JOURNAL, Ordering::SeqCst);
+    spoil(&checkpoint::journal_path(&rig.path).unwrap());
+    for i in 1..4 {
+        let committed = rig.store.commit(Txn::new().put("k", i.to_string())).unwrap();
+        assert_eq!(committed.revision, before + i);
+    }
+    assert!(rig.store.health().reachable);
+    let revisions: Vec<u64> = (0..4).map(|_| watch.recv().unwrap().revision).collect();
+    assert_eq!(revisions, (before..before + 4).collect::<Vec<_>>(), "nobody is to list again");
+    let keys = |store: &Redb| store.list("").unwrap().0.into_iter().map(|entry| entry.key).collect::<Vec<_>>();
+    assert_eq!(keys(&rig.store), ["before", "host", "k"]);
+    rig.store.keep_alive(lease).unwrap();
+    assert_eq!(keys(&Redb::open(killed(&rig.path).path).unwrap()), ["before", "k"]);
+    rig.store.revoke(lease).unwrap();
+    let there = rig.store.list("").unwrap();
+    drop(rig.store);
+    assert_eq!(Redb::open(&rig.path).unwrap().list("").unwrap(), there);
+}
+
+/// Neither the journal nor redb's file can be written: what the journal has counts, once it can be read.
+#[test]
+fn a_journal_that_is_lost_on_a_disk_that_takes_nothing() {
+    let rig = rig(To::Journal);
+    let there = rig.store.list("").unwrap();
+    let journal = checkpoint::journal_path(&rig.path).unwrap();
+    rig.state.store(FULL, Ordering::SeqCst);
+    let kept = std::fs::read(&journal).unwrap();
+    spoil(&journal);
+    let error = rig.store.commit(Txn::new().put("k", "")).unwrap_err();
+    assert!(error.unsettled(), "{error}");
+    rig.state.store(WORKS, Ordering::SeqCst);
+    let error = rig.store.commit(Txn::new().put("k", "")).unwrap_err();
+    assert!(!error.unsettled(), "{error}");
+    assert!(!rig.store.health().reachable);
+    std::fs::write(&journal, kept).unwrap();
+    let revision = commit(&rig, "after");
+    assert_eq!(revision, there.1 + 1);
+    assert_eq!(rig.store.list("").unwrap().0.len(), there.0.len() + 1);
 }
