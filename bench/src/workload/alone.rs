@@ -9,6 +9,7 @@ use crate::stats::Quantiles;
 use api::{Client, call};
 use lab::Sandbox;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
+use redb::{Database, TableDefinition};
 use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
@@ -36,6 +37,8 @@ pub(crate) struct Alone {
     pub(crate) floor_detach: Quantiles,
     /// The store's own commit of an endpoint's record and claim.
     pub(crate) store_commit: Quantiles,
+    /// The same by redb alone, which the store does without its journal.
+    pub(crate) redb_commit: Quantiles,
     /// The same number of bytes appended to a file, and fdatasync.
     pub(crate) fdatasync: Quantiles,
 }
@@ -56,21 +59,23 @@ pub(super) async fn measure(
     let create = call::create_network(network);
     client.send(&create).await.map_err(Error::api(&create))?;
     let (mut hand, mut disk) = (Hand::new()?, Disk::new(base)?);
-    let mut times: [Vec<Duration>; 6] = Default::default();
+    let mut times: [Vec<Duration>; 7] = Default::default();
     for n in 0..COUNT {
         let sandbox = Sandbox::new()?;
         let attach = connect(client, &network.name, &sandbox).await?;
         let detach = disconnect(client, &network.name, &sandbox).await?;
         let floor = scene.one(&mut hand, &Sandbox::new()?)?;
         let writes = disk.write(n)?;
-        for (times, time) in times.iter_mut().zip([attach, detach, floor.0, floor.1, writes.0, writes.1]) {
+        for (times, time) in
+            times.iter_mut().zip([attach, detach, floor.0, floor.1, writes.store, writes.redb, writes.file])
+        {
             times.push(time);
         }
     }
     let remove = call::remove_network(&network.name);
     client.send(&remove).await.map_err(Error::api(&remove))?;
-    let [attach, detach, floor_attach, floor_detach, store_commit, fdatasync] = times.map(Quantiles::of);
-    Ok(Alone { attach, detach, floor_attach, floor_detach, store_commit, fdatasync })
+    let [attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync] = times.map(Quantiles::of);
+    Ok(Alone { attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync })
 }
 
 async fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
@@ -88,13 +93,24 @@ async fn disconnect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Re
     Ok(begin.elapsed())
 }
 
-/// A store and a plain file of the measurement's own.
+/// A store, a database and a plain file of the measurement's own.
 struct Disk {
     store: Redb,
+    database: Database,
     file: File,
     place: String,
     _directory: TempDir,
 }
+
+/// What the same durable write took, by who did it.
+struct Writes {
+    store: Duration,
+    redb: Duration,
+    file: Duration,
+}
+
+/// Records by key, as the store keeps them.
+const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 
 impl Disk {
     fn new(base: &Path) -> Result<Self, Error> {
@@ -104,19 +120,38 @@ impl Disk {
         let refused = |source| Error::Store { directory: place.clone(), source };
         let store = Redb::open(directory.path().join("redb")).map_err(refused)?;
         let file = File::create(directory.path().join("file")).map_err(failed())?;
-        Ok(Self { store, file, place, _directory: directory })
+        let database = Database::create(directory.path().join("database")).map_err(by_redb)?;
+        Ok(Self { store, database, file, place, _directory: directory })
     }
 
     /// One of each.
-    fn write(&mut self, n: usize) -> Result<(Duration, Duration), Error> {
+    fn write(&mut self, n: usize) -> Result<Writes, Error> {
         let (claim, record) = (format!("claim/10.0.0.0_24/{n}/"), format!("endpoint/network/{n}/"));
+        let begin = Instant::now();
+        self.commit(&claim, &record)?;
+        let redb = begin.elapsed();
         let txn = Txn::new().absent(claim.clone()).put(claim, "endpoint").put(record, vec![b'x'; RECORD]);
         let begin = Instant::now();
         self.store.commit(txn).map_err(|source| Error::Store { directory: self.place.clone(), source })?;
-        let commit = begin.elapsed();
+        let store = begin.elapsed();
         let begin = Instant::now();
         let written = self.file.write_all(&[b'x'; RECORD]).and_then(|()| self.file.sync_data());
         written.map_err(Error::io(format!("measure durable writes in {}", self.place)))?;
-        Ok((commit, begin.elapsed()))
+        Ok(Writes { store, redb, file: begin.elapsed() })
     }
+
+    /// The same two records by redb, in the calling thread.
+    fn commit(&self, claim: &str, record: &str) -> Result<(), Error> {
+        let txn = self.database.begin_write().map_err(by_redb)?;
+        {
+            let mut table = txn.open_table(RECORDS).map_err(by_redb)?;
+            table.insert(claim, b"endpoint".as_slice()).map_err(by_redb)?;
+            table.insert(record, [b'x'; RECORD].as_slice()).map_err(by_redb)?;
+        }
+        txn.commit().map_err(by_redb)
+    }
+}
+
+fn by_redb(error: impl Into<redb::Error>) -> Error {
+    Error::Wrong(format!("redb alone: {}", error.into()))
 }

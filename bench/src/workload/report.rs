@@ -45,6 +45,8 @@ pub(crate) struct Report {
     alone: Alone,
     /// One attach over (the floor's attach + the store's commit), medians.
     attach_ratio: Option<f64>,
+    /// The same with redb's own commit.
+    attach_redb_ratio: Option<f64>,
     /// Recorded, not measured in this run.
     #[serde(skip_serializing_if = "Option::is_none")]
     docker_recorded: Option<Docker>,
@@ -72,6 +74,7 @@ impl Report {
             create_all_ratio: rounds.iter().map(|r| ratio(r.create_all_ms, floor.create_all_ms)).collect(),
             remove_all_ratio: rounds.iter().map(|r| ratio(r.remove_all_ms, floor.remove_all_ms)).collect(),
             attach_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.store_commit.p50),
+            attach_redb_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.redb_commit.p50),
             docker_recorded: macvlan_only.then_some(DOCKER),
             rounds,
             floor,
@@ -167,16 +170,21 @@ impl Report {
     }
 
     fn one(&self) -> Vec<Vec<String>> {
-        let sum = self.alone.floor_attach.p50 + self.alone.store_commit.p50;
+        let alone = &self.alone;
+        let sum = |name: &str, commit: &Quantiles, over| {
+            vec![name.to_owned(), ms(alone.floor_attach.p50 + commit.p50), format!("one attach: {}", times(over))]
+        };
         vec![
             cells(&["ms, one at a time, in turns", "p50", "p95", "p99", "max"]),
-            quantiles("one attach", &self.alone.attach),
-            quantiles("one detach", &self.alone.detach),
-            quantiles("floor: one attach", &self.alone.floor_attach),
-            quantiles("floor: one DELLINK", &self.alone.floor_detach),
-            quantiles("durable commit (store)", &self.alone.store_commit),
-            quantiles("durable write (fdatasync)", &self.alone.fdatasync),
-            vec!["floor + durable commit".into(), ms(sum), format!("one attach: {}", times(self.attach_ratio))],
+            quantiles("one attach", &alone.attach),
+            quantiles("one detach", &alone.detach),
+            quantiles("floor: one attach", &alone.floor_attach),
+            quantiles("floor: one DELLINK", &alone.floor_detach),
+            quantiles("durable commit (redb alone)", &alone.redb_commit),
+            quantiles("durable commit (store)", &alone.store_commit),
+            quantiles("durable write (fdatasync)", &alone.fdatasync),
+            sum("floor + redb's commit", &alone.redb_commit, self.attach_redb_ratio),
+            sum("floor + the store's commit", &alone.store_commit, self.attach_ratio),
         ]
     }
 }

@@ -24,6 +24,7 @@ pub(crate) mod socket;
 mod supports;
 #[cfg(test)]
 mod tests;
+mod visit;
 mod watch;
 mod watch_overlay;
 mod watch_rules;
@@ -71,7 +72,7 @@ struct Ground {
     sockets: HostSockets,
     deleters: Workers,
     kinds: observe::Kinds,
-    indexes: apply::Indexes,
+    indexes: visit::Indexes,
 }
 
 impl Ground {
@@ -95,7 +96,7 @@ impl Rtnl {
             sockets: HostSockets::open(Arc::clone(&host))?,
             deleters: Workers::new(Arc::clone(&host), DELETIONS),
             kinds: observe::Kinds::default(),
-            indexes: apply::Indexes::default(),
+            indexes: visit::Indexes::default(),
             host,
         };
         let (overlays, watcher) = (OverlaySockets::default(), Mutex::new(None));

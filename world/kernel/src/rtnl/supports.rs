@@ -1,10 +1,10 @@
 //! Finding out what kinds of links the kernel can make: by making one.
 
 use super::{
-    apply::{make, new_link_error},
     host, links,
     observe::index,
     socket::{Refusal, Socket},
+    visit::{make, new_link_error},
 };
 use crate::Error;
 use model::{IpvlanFlag, IpvlanMode, LinkName, MacvlanMode, VlanId, VlanProtocol, VlanTag};
