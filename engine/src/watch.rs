@@ -20,7 +20,6 @@ pub(crate) fn start(engine: &Arc<Engine>, events: Events, audit_every: Duration)
 }
 
 fn follow(engine: &Weak<Engine>, events: &Events, audit_every: Duration) {
-    kernel::give_way();
     let (mut audit_at, mut deaf) = (Instant::now() + audit_every, false);
     loop {
         let left = audit_at.saturating_duration_since(Instant::now());

@@ -13,7 +13,6 @@ mod hardware;
 mod namespace;
 mod nat;
 mod place;
-mod priority;
 mod rtnl;
 mod stream;
 mod sysctl;
@@ -24,7 +23,6 @@ mod workers;
 pub use error::Error;
 pub use event::{KernelEvent, MissTarget};
 pub use place::{Place, SandboxPath};
-pub use priority::give_way;
 pub use rtnl::Rtnl;
 #[doc(hidden)]
 pub use rtnl::fuzzing;

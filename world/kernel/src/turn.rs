@@ -9,7 +9,7 @@
 //! time with nobody at work meanwhile; and what the kernel touches for one link it touches for the next, which then
 //! is in that processor's cache and not in another's.
 
-use crate::{Error, namespace::Namespace, priority};
+use crate::{Error, namespace::Namespace};
 use std::{
     any::Any,
     collections::VecDeque,
@@ -21,6 +21,9 @@ use std::{
 };
 
 type Work = Box<dyn FnOnce() + Send>;
+
+/// The nice value of the thread, which everybody waits for.
+const URGENT: i32 = -15;
 
 /// How long the thread stays without work.
 const IDLE: Duration = Duration::from_secs(5);
@@ -133,7 +136,7 @@ impl Shared {
         if let Err(error) = self.host.stay() {
             tracing::error!(%error, "a thread cannot enter the host's namespace");
         }
-        priority::go_first();
+        go_first();
         let mut row = self.row();
         loop {
             if !row.waiting.is_empty() {
@@ -163,6 +166,16 @@ impl Shared {
             let Some(work) = self.row().waiting.pop_front() else { return };
             work();
         }
+    }
+}
+
+/// Has the calling thread go before those that it wakes: Linux wakes a thread on its waker's processor where the others
+/// look busy, and halted ones of a virtual machine do (kernel/sched/fair.c, `available_idle_cpu`,
+/// `vcpu_is_preempted`); there the rest of the row would wait for one that has its answer. Takes CAP_SYS_NICE or
+/// RLIMIT_NICE; without, all is as it was.
+fn go_first() {
+    if let Err(error) = rustix::process::setpriority_process(None, URGENT) {
+        tracing::debug!(%error, "the thread that works for all has no priority");
     }
 }
 

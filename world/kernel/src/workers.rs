@@ -1,6 +1,6 @@
 //! Threads for system calls that sit out one of the kernel's grace periods.
 
-use crate::{Error, namespace::Namespace, priority};
+use crate::{Error, namespace::Namespace};
 use std::{
     collections::VecDeque,
     sync::{Arc, Condvar, Mutex, PoisonError},
@@ -74,7 +74,6 @@ impl Drop for Workers {
 
 impl Shared {
     fn work(&self) {
-        priority::usual();
         if let Err(error) = self.enter_host() {
             tracing::error!(%error, "a worker cannot enter the host's namespace");
         }

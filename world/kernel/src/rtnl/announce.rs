@@ -1,6 +1,6 @@
 //! Telling the neighbours of fresh addresses, in the background.
 
-use crate::{Announcement, Error, namespace::Namespace, priority, workers::Workers};
+use crate::{Announcement, Error, namespace::Namespace, workers::Workers};
 use rustix::net::netdevice::index_to_name;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use std::{
@@ -116,7 +116,6 @@ impl Shared {
     }
 
     fn work(&self) {
-        priority::give_way();
         // The thread that started this one may have been in a sandbox.
         if let Err(error) = self.host.stay() {
             tracing::error!(%error, "cannot announce addresses");

@@ -14,7 +14,7 @@ use super::{
     watch_rules::Rules,
     watched::Watched,
 };
-use crate::{Error, Events, KernelEvent, namespace::Namespace, priority, stream::Publisher};
+use crate::{Error, Events, KernelEvent, namespace::Namespace, stream::Publisher};
 use model::NamespaceId;
 use netlink_packet_core::Parseable;
 use netlink_packet_route::{
@@ -113,7 +113,6 @@ impl Watcher {
         let thread = thread::Builder::new()
             .name("kernel-watch".into())
             .spawn(move || {
-                priority::give_way();
                 // The thread that started this one may have been in a sandbox.
                 match host.stay() {
                     Ok(()) => listener.listen(&theirs),
