@@ -11,6 +11,7 @@ use std::{
     marker::PhantomData,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
+    sync::Arc,
 };
 
 /// NSFS_MAGIC of linux/magic.h.
@@ -104,9 +105,13 @@ impl Namespace {
 
     /// Moves the calling thread in, until the guard is dropped.
     pub(crate) fn enter(&self) -> Result<Inside, Error> {
-        let home = Self::current()?;
+        self.enter_from(&Arc::new(Self::current()?))
+    }
+
+    /// The same for a thread whose own namespace is known.
+    pub(crate) fn enter_from(&self, home: &Arc<Self>) -> Result<Inside, Error> {
         self.stay()?;
-        Ok(Inside { home, thread: PhantomData })
+        Ok(Inside { home: Arc::clone(home), thread: PhantomData })
     }
 
     /// Moves the calling thread in for good.
@@ -125,7 +130,7 @@ impl AsFd for Namespace {
 /// The calling thread is in a namespace, and goes back to its own when this is dropped. Bound to
 /// the thread.
 pub(crate) struct Inside {
-    home: Namespace,
+    home: Arc<Namespace>,
     thread: PhantomData<*const ()>,
 }
 

@@ -20,7 +20,8 @@ use std::{
     time::Duration,
 };
 
-type Work = Box<dyn FnOnce() + Send>;
+/// Some work. It is told the namespace of the thread that does it, if that is known.
+type Work = Box<dyn FnOnce(Option<&Arc<Namespace>>) + Send>;
 
 /// The nice value of the thread, which everybody waits for.
 const URGENT: i32 = -15;
@@ -63,23 +64,26 @@ impl Turn {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Does some work when it is its turn: here, or on the thread, which is in the host's namespace. Returns when it is
-    /// done.
+    /// Does some work when it is its turn, here or on the thread, and returns when it is done. The work is told the
+    /// namespace of the thread that does it, if that is known.
     ///
     /// # Errors
     /// The thread that it was left to is gone.
-    pub(crate) fn take<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    pub(crate) fn take<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Option<&Arc<Namespace>>) -> T + Send + 'static,
+    ) -> Result<T, Error> {
         if let Some(_mine) = self.shared.try_turn() {
-            return Ok(work());
+            return Ok(work(None));
         }
         let (answer, done) = sync_channel::<Result<T, Box<dyn Any + Send>>>(1);
-        let work: Work = Box::new(move || {
+        let work: Work = Box::new(move |home| {
             // Whoever waits lives as long as this does.
-            let _ = answer.send(catch_unwind(AssertUnwindSafe(work)));
+            let _ = answer.send(catch_unwind(AssertUnwindSafe(|| work(home))));
         });
         if let Err(work) = self.shared.join(work) {
             let _mine = self.shared.turn();
-            work();
+            work(None);
         }
         match done.recv() {
             Ok(Ok(done)) => Ok(done),
@@ -133,15 +137,16 @@ impl Shared {
 
     /// The thread's life.
     fn run(&self) {
-        if let Err(error) = self.host.stay() {
+        let stays = self.host.stay().inspect_err(|error| {
             tracing::error!(%error, "a thread cannot enter the host's namespace");
-        }
+        });
+        let home = stays.is_ok().then_some(&self.host);
         go_first();
         let mut row = self.row();
         loop {
             if !row.waiting.is_empty() {
                 drop(row);
-                self.work_off();
+                self.work_off(home);
                 row = self.row();
                 continue;
             }
@@ -160,11 +165,11 @@ impl Shared {
     }
 
     /// One after another, until nobody waits.
-    fn work_off(&self) {
+    fn work_off(&self, home: Option<&Arc<Namespace>>) {
         let _mine = self.turn();
         loop {
             let Some(work) = self.row().waiting.pop_front() else { return };
-            work();
+            work(home);
         }
     }
 }
@@ -194,7 +199,7 @@ mod tests {
         let (go, gone) = channel::<()>();
         let (began, begun) = channel();
         scope.spawn(move || {
-            turn.take(move || {
+            turn.take(move |_| {
                 began.send(()).unwrap();
                 let _ = gone.recv();
             })
@@ -210,7 +215,7 @@ mod tests {
     #[test]
     fn alone_one_works_himself() {
         let turn = turn();
-        assert_eq!(turn.take(|| thread::current().id()).unwrap(), thread::current().id());
+        assert_eq!(turn.take(|_| thread::current().id()).unwrap(), thread::current().id());
         assert!(turn.shared.row().thread == Thread::None);
     }
 
@@ -222,7 +227,7 @@ mod tests {
             let work = |n: usize| {
                 let (turn, inside) = (&turn, Arc::clone(&inside));
                 move || {
-                    turn.take(move || {
+                    turn.take(move |_| {
                         assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two at once");
                         thread::yield_now();
                         inside.fetch_sub(1, Ordering::SeqCst);
@@ -251,8 +256,8 @@ mod tests {
         thread::scope(|scope| {
             let first = held(&turn, scope);
             let (turn, others) = (&turn, ["before", "after"]);
-            let panics = scope.spawn(|| turn.take(|| panic!("on purpose")));
-            let fine = others.map(|word| scope.spawn(move || turn.take(move || word)));
+            let panics = scope.spawn(|| turn.take(|_| panic!("on purpose")));
+            let fine = others.map(|word| scope.spawn(move || turn.take(move |_| word)));
             while waiting(turn) < 3 {
                 thread::yield_now();
             }
@@ -260,6 +265,6 @@ mod tests {
             assert!(panics.join().is_err());
             assert_eq!(fine.map(|t| t.join().unwrap().unwrap()), others);
         });
-        assert_eq!(turn.take(|| 1).unwrap(), 1);
+        assert_eq!(turn.take(|_| 1).unwrap(), 1);
     }
 }

@@ -31,7 +31,7 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
     let changes = match ops {
         // Its grace period needs no turn.
         [Op::DelLink, changes @ ..] => {
-            course(&[Op::DelLink]).run().map_err(|failed| failed.at(0))?;
+            course(&[Op::DelLink]).run(None).map_err(|failed| failed.at(0))?;
             changes
         }
         changes => changes,
@@ -40,14 +40,16 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
         return Ok(None);
     }
     let changing = course(changes);
-    let done = rtnl.turn.take(move || changing.run())?;
+    let done = rtnl.turn.take(move |home| changing.run(home))?;
     let Done { link, socket } = done.map_err(|failed| failed.at(ops.len() - changes.len()))?;
     let adds = changes.iter().any(|op| matches!(op, Op::AddLink(_)));
     if let (true, Place::Sandbox(sandbox), Some(namespace)) = (adds, place, &namespace) {
         rtnl.watch_open(namespace, &sandbox.id);
     }
     if let Some(mut socket) = socket {
-        await_addresses(&mut socket, changes);
+        if changes.iter().any(|op| matches!(op, Op::SetUp { .. })) {
+            await_addresses(&mut socket, changes);
+        }
         if namespace.is_none() {
             rtnl.ground.sockets.give_back(socket);
         }
@@ -67,7 +69,7 @@ struct Course {
 /// What came of it.
 struct Done {
     link: Option<Made>,
-    /// A socket beside the link, if its addresses are to be waited for.
+    /// The socket beside the link, whose end others in the row need not wait for.
     socket: Option<Socket>,
 }
 
@@ -88,10 +90,11 @@ impl Failed {
 }
 
 impl Course {
-    fn run(self) -> Result<Done, Failed> {
+    /// Carries the ops out; `home` is the calling thread's namespace, if that is known.
+    fn run(self, home: Option<&Arc<Namespace>>) -> Result<Done, Failed> {
         let Self { ground, namespace, in_sandbox, tag, ops } = &self;
         let namespace = namespace.as_deref();
-        let mut visit = Visit::new(ground, namespace, *in_sandbox, *tag);
+        let mut visit = Visit::new(ground, home, namespace, *in_sandbox, *tag);
         for (step, op) in ops.iter().enumerate() {
             visit.carry_out(op).map_err(|error| Failed { step: Some(step), error })?;
         }
@@ -99,9 +102,7 @@ impl Course {
             return Ok(Done { link: None, socket: None });
         }
         let link = visit.made().map_err(|error| Failed { step: None, error })?;
-        let waits = ops.iter().any(|op| matches!(op, Op::SetUp { .. })) && fresh(ops).next().is_some();
-        let socket = if waits { visit.into_socket() } else { None };
-        Ok(Done { link, socket })
+        Ok(Done { link, socket: visit.into_socket() })
     }
 }
 

@@ -10,7 +10,10 @@ use model::LinkName;
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL};
 use netlink_packet_route::RouteNetlinkMessage;
 use plan::{Link, LinkInfo, LinkKind, LinkTag, LinkTitle, Op, SeenKind, VethPeer};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// The name of a link until it can have its own; the kernel fills the number in.
 const PROVISIONAL: &str = "trunkline%d";
@@ -53,6 +56,8 @@ pub(super) struct Visit<'a> {
     /// A socket in the namespace.
     socket: Option<Socket>,
     ground: &'a Ground,
+    /// The calling thread's own namespace, if that is known.
+    home: Option<&'a Arc<Namespace>>,
     /// The sandbox or overlay; none: the host.
     namespace: Option<&'a Namespace>,
     in_sandbox: bool,
@@ -62,8 +67,14 @@ pub(super) struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    pub(super) fn new(ground: &'a Ground, namespace: Option<&'a Namespace>, in_sandbox: bool, tag: LinkTag) -> Self {
-        Self { ground, namespace, in_sandbox, tag, inside: None, socket: None, link: None }
+    pub(super) fn new(
+        ground: &'a Ground,
+        home: Option<&'a Arc<Namespace>>,
+        namespace: Option<&'a Namespace>,
+        in_sandbox: bool,
+        tag: LinkTag,
+    ) -> Self {
+        Self { ground, home, namespace, in_sandbox, tag, inside: None, socket: None, link: None }
     }
 
     /// The link as it is now, if there is one.
@@ -366,7 +377,11 @@ impl<'a> Visit<'a> {
     /// each way in and out costs four system calls.
     fn enter(&mut self) -> Result<(), Error> {
         if self.inside.is_none() {
-            self.inside = Some(self.namespace.unwrap_or(&self.ground.host).enter()?);
+            let namespace = self.namespace.unwrap_or(&self.ground.host);
+            self.inside = Some(match self.home {
+                Some(home) => namespace.enter_from(home)?,
+                None => namespace.enter()?,
+            });
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ mod writer;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -191,13 +191,16 @@ impl Store for Redb {
 
     fn health(&self) -> Health {
         let mut health = self.shared.health.lock().unwrap_or_else(PoisonError::into_inner);
-        // Written to only when the file is opened anew after an error, which may take a while.
-        if let Ok(database) = self.shared.database.try_read() {
-            if health.reachable != database.is_ok() {
-                health.since = Instant::now();
-            }
-            (health.reachable, health.error) = (database.is_ok(), database.as_ref().err().cloned());
+        let error = match self.shared.database.try_read() {
+            Ok(database) => database.as_ref().err().cloned(),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().as_ref().err().cloned(),
+            // Which may take a while, after an error alone.
+            Err(TryLockError::WouldBlock) => Some("the file is being opened again".to_owned()),
+        };
+        if health.reachable != error.is_none() {
+            health.since = Instant::now();
         }
+        (health.reachable, health.error) = (error.is_none(), error);
         health.clone()
     }
 
