@@ -14,12 +14,16 @@ use serde::Serialize;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::thread;
 use std::time::{Duration, Instant};
 use store::{Redb, Store, Txn};
 use tempfile::TempDir;
 
 /// Attaches, one after another.
 const COUNT: usize = 100;
+
+/// Before each thing that is measured: all of them begin on a machine that has come to rest.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The size of an endpoint's record with its claim, in bytes.
 const RECORD: usize = 700;
@@ -61,10 +65,13 @@ pub(super) async fn measure(
     let (mut hand, mut disk) = (Hand::new()?, Disk::new(base)?);
     let mut times: [Vec<Duration>; 7] = Default::default();
     for n in 0..COUNT {
-        let sandbox = Sandbox::new()?;
-        let attach = connect(client, &network.name, &sandbox).await?;
-        let detach = disconnect(client, &network.name, &sandbox).await?;
-        let floor = scene.one(&mut hand, &Sandbox::new()?)?;
+        let sandboxes = (Sandbox::new()?, Sandbox::new()?);
+        rest();
+        let attach = connect(client, &network.name, &sandboxes.0).await?;
+        rest();
+        let detach = disconnect(client, &network.name, &sandboxes.0).await?;
+        rest();
+        let floor = scene.one(&mut hand, &sandboxes.1)?;
         let writes = disk.write(n)?;
         for (times, time) in
             times.iter_mut().zip([attach, detach, floor.0, floor.1, writes.store, writes.redb, writes.file])
@@ -76,6 +83,10 @@ pub(super) async fn measure(
     client.send(&remove).await.map_err(Error::api(&remove))?;
     let [attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync] = times.map(Quantiles::of);
     Ok(Alone { attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync })
+}
+
+fn rest() {
+    thread::sleep(PAUSE);
 }
 
 async fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
@@ -127,13 +138,16 @@ impl Disk {
     /// One of each.
     fn write(&mut self, n: usize) -> Result<Writes, Error> {
         let (claim, record) = (format!("claim/10.0.0.0_24/{n}/"), format!("endpoint/network/{n}/"));
+        rest();
         let begin = Instant::now();
         self.commit(&claim, &record)?;
         let redb = begin.elapsed();
+        rest();
         let txn = Txn::new().absent(claim.clone()).put(claim, "endpoint").put(record, vec![b'x'; RECORD]);
         let begin = Instant::now();
         self.store.commit(txn).map_err(|source| Error::Store { directory: self.place.clone(), source })?;
         let store = begin.elapsed();
+        rest();
         let begin = Instant::now();
         let written = self.file.write_all(&[b'x'; RECORD]).and_then(|()| self.file.sync_data());
         written.map_err(Error::io(format!("measure durable writes in {}", self.place)))?;
