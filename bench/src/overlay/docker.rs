@@ -22,6 +22,9 @@ const NETWORK: &str = "bench";
 /// How often a host joins late.
 const RUNS: usize = 3;
 
+/// Pings that may go without an answer then, each three seconds long.
+const PINGS: usize = 10;
+
 /// What was measured.
 pub(super) struct Measured {
     pub(super) alone: Course,
@@ -201,10 +204,26 @@ fn first_pings(underlay: &Underlay, etcd: &EtcdServer<'_>, target: IpAddr) -> Re
         let pid = late.docker_ok(["inspect", "-f", "{{.State.Pid}}", "late"])?;
         let target = target.to_string();
         let path = format!("--net=/proc/{pid}/ns/net");
-        let output = underlay.late.run("nsenter", [path.as_str(), "ping", "-c", "1", "-W", "10", &target])?;
-        times.push(round_trip(&output.stdout).ok_or_else(|| Error::Wrong(format!("ping said: {}", output.stdout)))?);
+        times.push(first_reply(underlay, &path, &target)?);
         // Its endpoint goes from the store with it.
         late.docker_ok(["rm", "-f", "late"])?;
     }
     Ok(Quantiles::of(times))
+}
+
+/// What the first ping took, or all of them until one was answered: an engine that does not know its peers may let the
+/// address resolution of several run out. One that never learns of them counts with all the time that it was given.
+fn first_reply(underlay: &Underlay, namespace: &str, target: &str) -> Result<Duration, Error> {
+    let begin = Instant::now();
+    for tried in 0..PINGS {
+        let mut ping = underlay.late.command("nsenter", [namespace, "ping", "-c", "1", "-W", "10", target]);
+        let output = ping.output().map_err(Error::io("run ping"))?;
+        match round_trip(&String::from_utf8_lossy(&output.stdout)) {
+            Some(time) if tried == 0 => return Ok(time),
+            Some(_) => return Ok(begin.elapsed()),
+            None => {}
+        }
+    }
+    eprintln!("Docker's late host got no answer to {PINGS} pings: what is told is how long it had");
+    Ok(begin.elapsed())
 }
