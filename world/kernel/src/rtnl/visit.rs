@@ -49,7 +49,7 @@ impl From<LinkInfo> for Found {
     }
 }
 
-/// The course of one `apply`. The fields go in this order: back home first, then the socket.
+/// A thread at one link, for the ops of one `apply`. The fields go in this order: back home first, then the socket.
 pub(super) struct Visit<'a> {
     /// The thread is in the namespace, since something needed it there.
     inside: Option<Inside>,
