@@ -24,7 +24,7 @@ fn an_agent_joins_us() {
     ours.sees(&[("ours", Status::Alive), ("agent", Status::Alive)]);
     assert_eq!(ours.gossip.member("agent").unwrap().tags, tags(&[("a", "b")]));
     // Without a filter it hears of members, too: name, address, role, tags.
-    agent.hears("ours 10.9.0.1 trunkline role=trunkline,vtep=10.9.0.1");
+    agent.hears_of("ours 10.9.0.1 trunkline", &["role=trunkline", "vtep=10.9.0.1"]);
 
     ours.gossip.set_tags(tags(&[("vtep", "10.9.0.1"), ("load", "low")])).unwrap();
     agent.sees("ours", "alive", "load=low");

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, dead_code, reason = "a test stops at what it did not expect")]
 
 use lab::{Host, Port, Switch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
@@ -175,9 +175,23 @@ impl<'h> Agent<'h> {
 
     /// Waits for a line of the handler that contains this.
     pub(crate) fn hears(&self, line: &str) {
+        self.hears_that(line, |heard| heard.contains(line));
+    }
+
+    /// Waits for an event about this member, as `name address role`, with exactly these tags.
+    /// Go gives the tags to the handler in a map's order, which changes from event to event.
+    pub(crate) fn hears_of(&self, member: &str, tags: &[&str]) {
+        let wanted = BTreeSet::from_iter(tags.iter().copied());
+        self.hears_that(&format!("{member} {wanted:?}"), |heard| {
+            let told = heard.split_once(member).map(|(_, rest)| rest.split(';').next().unwrap_or(rest));
+            told.is_some_and(|told| told.trim().split(',').collect::<BTreeSet<_>>() == wanted)
+        });
+    }
+
+    fn hears_that(&self, what: &str, told: impl Fn(&str) -> bool) {
         let start = Instant::now();
-        while !self.events().lines().any(|heard| heard.contains(line)) {
-            assert!(start.elapsed() < DEADLINE, "{line:?} is not among\n{}\n{}", self.events(), self.log());
+        while !self.events().lines().any(&told) {
+            assert!(start.elapsed() < DEADLINE, "{what} is not among\n{}\n{}", self.events(), self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }
