@@ -40,6 +40,11 @@ impl Home {
         Ok(Self { namespace, thread: PhantomData })
     }
 
+    /// A fresh bare namespace, made by the calling thread, which comes back.
+    pub(crate) fn sandbox(&self) -> Result<Sandbox, Error> {
+        Ok(Sandbox::by_this_thread(self.namespace.as_fd())?)
+    }
+
     /// Does `work` in a namespace and comes back.
     pub(crate) fn within<T>(
         &self,

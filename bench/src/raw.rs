@@ -101,6 +101,11 @@ impl Hand {
         Ok(Self { host: open()?, home: Home::here()? })
     }
 
+    /// A fresh namespace.
+    pub(crate) fn sandbox(&self) -> Result<Sandbox, Error> {
+        self.home.sandbox()
+    }
+
     fn within(&self, sandbox: &Sandbox) -> Result<Socket, Error> {
         self.home.within(sandbox.as_fd(), open)
     }

@@ -9,6 +9,7 @@ use lab::Sandbox;
 use model::LinkName;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -25,8 +26,9 @@ const REMOVERS: [usize; 2] = [32, 125];
 /// Where the floor's indexes for parents begin, far from those given out.
 const FIRST_INDEX: u32 = 100_000;
 
-/// The time between two tries: what the kernel does afterwards is not the next one's.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The time between two tries, or rounds: what the kernel does afterwards, as with the namespaces that were closed, is
+/// not the next one's.
+pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
 /// The floor's figures.
 #[derive(Debug, Clone, Serialize)]
@@ -78,10 +80,9 @@ pub(super) fn measure(scene: &Scene<'_>) -> Result<Floor, Error> {
         MAKERS.into_iter().flat_map(|makers| [(makers, Making::Bare), (makers, Making::Declared)]).collect();
     for attempt in 0..TRIES * ways.len() {
         let ((makers, making), removal) = (ways[attempt % ways.len()], removals[attempt % removals.len()]);
-        let sandboxes = host::sandboxes(made.attachments.len())?;
-        thread::sleep(PAUSE);
+        let (time, sandboxes) = scene.make(makers, making)?;
         let into = if making == Making::Bare { &mut create } else { &mut declared };
-        note(into, format!("{makers} threads"), scene.make(&sandboxes, makers, making)?);
+        note(into, format!("{makers} threads"), time);
         thread::sleep(PAUSE);
         let (way, time) = scene.remove(sandboxes, removal)?;
         note(&mut remove, way, time);
@@ -102,14 +103,16 @@ pub(super) struct Scene<'a> {
     made: &'a Made,
     /// The indexes of all parents by name, and of the links below them.
     indexes: BTreeMap<LinkName, u32>,
+    /// The namespaces are there before, and in no figure.
+    beforehand: bool,
 }
 
 impl<'a> Scene<'a> {
-    pub(super) fn new(made: &'a Made, kernel: &Rtnl) -> Result<Self, Error> {
+    pub(super) fn new(made: &'a Made, beforehand: bool, kernel: &Rtnl) -> Result<Self, Error> {
         let mut indexes: BTreeMap<LinkName, u32> =
             kernel.host_links()?.into_iter().filter_map(|l| Some((l.name.parse().ok()?, l.index))).collect();
         indexes.extend(made.parents.iter().map(|p| p.name.clone()).zip(FIRST_INDEX..));
-        Ok(Self { made, indexes })
+        Ok(Self { made, indexes, beforehand })
     }
 
     fn index(&self, name: &LinkName) -> Result<u32, Error> {
@@ -121,15 +124,29 @@ impl<'a> Scene<'a> {
         self.made.parents.iter().any(|p| p.name == *parent)
     }
 
-    fn make(&self, sandboxes: &[Sandbox], threads: usize, making: Making) -> Result<Duration, Error> {
+    fn make(&self, threads: usize, making: Making) -> Result<(Duration, Vec<Sandbox>), Error> {
+        let sandboxes: Vec<OnceLock<Sandbox>> = match self.beforehand {
+            true => host::sandboxes(self.made.attachments.len())?.into_iter().map(OnceLock::from).collect(),
+            false => self.made.attachments.iter().map(|_| OnceLock::new()).collect(),
+        };
+        thread::sleep(PAUSE);
         let begin = Instant::now();
         side_by_side(threads, &self.made.parents, |hand, parent| {
             let lower = parent.lower().map(|name| self.index(name)).transpose()?;
             parent.make(hand, lower, self.index(&parent.name)?)
         })?;
-        let pairs: Vec<_> = self.made.attachments.iter().zip(sandboxes).collect();
-        side_by_side(threads, &pairs, |hand, (attachment, sandbox)| self.attach(hand, attachment, sandbox, making))?;
-        Ok(begin.elapsed())
+        let pairs: Vec<_> = self.made.attachments.iter().zip(&sandboxes).collect();
+        side_by_side(threads, &pairs, |hand, (attachment, place)| {
+            let sandbox = match place.get() {
+                Some(sandbox) => sandbox,
+                None => place.get_or_init({
+                    let fresh = hand.sandbox()?;
+                    || fresh
+                }),
+            };
+            self.attach(hand, attachment, sandbox, making)
+        })?;
+        Ok((begin.elapsed(), sandboxes.into_iter().filter_map(OnceLock::into_inner).collect()))
     }
 
     fn attach(&self, hand: &mut Hand, attachment: &Attachment, sandbox: &Sandbox, making: Making) -> Result<(), Error> {

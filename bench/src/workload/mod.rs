@@ -15,6 +15,7 @@ use kernel::Rtnl;
 use report::Report;
 use spec::Workload;
 use std::path::PathBuf;
+use std::thread;
 
 /// The arguments of `workload`.
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// 50 macvlan networks on veth parents and 125 sandboxes: for kernels without VLANs
     #[arg(long)]
     macvlan_only: bool,
+    /// The sandboxes' namespaces are made before the clock runs, ours and the floor's
+    #[arg(long)]
+    sandboxes_beforehand: bool,
     /// JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -57,18 +61,20 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     let clients = usize::from(args.clients);
     let (mut rounds, mut made) = (Vec::new(), None);
     for _ in 0..args.rounds {
-        let (round, seen) = runtime.block_on(ours::round(&workload, &daemon, &kernel, clients))?;
+        thread::sleep(floor::PAUSE);
+        let round = ours::round(&workload, &daemon, &kernel, clients, args.sandboxes_beforehand);
+        let (round, seen) = runtime.block_on(round)?;
         rounds.push(round);
         made = Some(seen);
     }
     let made = made.ok_or_else(|| Error::Wrong("there was no round".into()))?;
-    let scene = Scene::new(&made, &kernel)?;
+    let scene = Scene::new(&made, args.sandboxes_beforehand, &kernel)?;
     let alone = runtime.block_on(alone::measure(&workload, &daemon, &scene, &args.directory))?;
     daemon.stop()?;
     let floor = floor::measure(&scene)?;
     survivors(&workload, &kernel)?;
 
-    let report = Report::new(args.macvlan_only, &workload, clients, &args.directory, rounds, alone, floor);
+    let report = Report::new(args, &workload, rounds, alone, floor);
     if args.json { report.json() } else { Ok(report.table()) }
 }
 

@@ -2,25 +2,28 @@
 
 use super::check::{self, Made};
 use super::spec::Workload;
+use crate::Error;
 use crate::daemon::{Daemon, machine_cpu, own_cpu};
+use crate::host::{self, Home};
 use crate::stats::{Quantiles, ms};
-use crate::{Error, host};
 use api::{Client, call, call::Call};
 use kernel::Rtnl;
-use model::request::{ConnectRequest, DisconnectRequest, Target};
+use lab::Sandbox;
+use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
+use model::view::EndpointView;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 
 /// One round's figures, in milliseconds.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Round {
     /// All networks made.
     pub(crate) create_networks_ms: f64,
-    /// All sandboxes attached.
+    /// All sandboxes attached; unless they were there, made as well.
     pub(crate) attach_ms: f64,
     /// Both.
     pub(crate) create_all_ms: f64,
@@ -52,25 +55,23 @@ pub(crate) async fn round(
     daemon: &Daemon,
     kernel: &Rtnl,
     clients: usize,
+    beforehand: bool,
 ) -> Result<(Round, Made), Error> {
-    let sandboxes = host::sandboxes(workload.endpoints.len())?;
+    let source = Sandboxes::new(beforehand, workload.endpoints.len())?;
     let mut clients = daemon.clients(clients).await?;
     let before = check::links_of_host(kernel)?;
     let cpu = spent(daemon);
 
     let networks = workload.networks.iter().map(call::create_network).collect();
     let created = all(&mut clients, networks).await?;
-    let connect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
-        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone(), define: None };
-        call::connect(&spec.network, &request)
-    };
-    let attached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(connect).collect()).await?;
+    let attached = attach_all(&mut clients, &workload.endpoints, source).await?;
+    let (sandboxes, views): (Vec<Sandbox>, Vec<EndpointView>) = attached.answers.into_iter().unzip();
 
     let creating = difference(spent(daemon), cpu);
-    let made = check::all_is_there(workload, kernel, &sandboxes, &attached.answers, &mut clients).await?;
+    let made = check::all_is_there(workload, kernel, &sandboxes, &views, &mut clients).await?;
     let cpu = spent(daemon);
 
-    let disconnect = |(spec, sandbox): (&model::request::EndpointSpec, &lab::Sandbox)| {
+    let disconnect = |(spec, sandbox): (&EndpointSpec, &Sandbox)| {
         let request = DisconnectRequest { target: Target::Path(sandbox.path()) };
         call::disconnect(&spec.network, &request)
     };
@@ -116,18 +117,87 @@ struct Done<T> {
     wall: Duration,
 }
 
+/// Where the sandboxes come from.
+enum Sandboxes {
+    /// Each is made when it is its turn, as `trunkline run` or a container runtime does.
+    Fresh,
+    /// They are there.
+    Beforehand(Mutex<Vec<Option<Sandbox>>>),
+}
+
+impl Sandboxes {
+    fn new(beforehand: bool, count: usize) -> Result<Self, Error> {
+        match beforehand {
+            true => Ok(Self::Beforehand(Mutex::new(host::sandboxes(count)?.into_iter().map(Some).collect()))),
+            false => Ok(Self::Fresh),
+        }
+    }
+
+    /// That of this number, which is asked for once.
+    async fn take(&self, n: usize) -> Result<Sandbox, Error> {
+        let lost = |what: &str| Error::Wrong(format!("sandbox {n}: {what}"));
+        match self {
+            Self::Fresh => {
+                let made = spawn_blocking(|| Home::here()?.sandbox()).await;
+                made.map_err(|e| lost(&e.to_string()))?
+            }
+            Self::Beforehand(all) => {
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.get_mut(n).and_then(Option::take).ok_or_else(|| lost("there is none"))
+            }
+        }
+    }
+}
+
 /// Makes all calls, each client one after another, whichever is next.
 async fn all<T>(clients: &mut Vec<Client>, calls: Vec<Call<T>>) -> Result<Done<T>, Error>
 where
     T: DeserializeOwned + Send + 'static,
 {
     let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
+    side_by_side(clients, |client| work_off(client, Arc::clone(&calls), Arc::clone(&next))).await
+}
+
+/// Attaches all sandboxes, each client one after another; their answers are in the endpoints' order.
+async fn attach_all(
+    clients: &mut Vec<Client>,
+    endpoints: &[EndpointSpec],
+    sandboxes: Sandboxes,
+) -> Result<Done<(Sandbox, EndpointView)>, Error> {
+    let work = Arc::new((endpoints.to_vec(), sandboxes, AtomicUsize::new(0)));
+    side_by_side(clients, |client| attach_some(client, Arc::clone(&work))).await
+}
+
+async fn attach_some(
+    mut client: Client,
+    work: Arc<(Vec<EndpointSpec>, Sandboxes, AtomicUsize)>,
+) -> Result<(Client, Outcomes<(Sandbox, EndpointView)>), Error> {
+    let (endpoints, sandboxes, next) = &*work;
+    let mut outcomes = Vec::new();
+    loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let Some(spec) = endpoints.get(n) else { return Ok((client, outcomes)) };
+        let sandbox = sandboxes.take(n).await?;
+        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone(), define: None };
+        let call = call::connect(&spec.network, &request);
+        let begin = Instant::now();
+        let view = client.send(&call).await.map_err(Error::api(&call))?;
+        outcomes.push((n, (sandbox, view), begin.elapsed()));
+    }
+}
+
+/// Has every client work, and collects what came of it.
+async fn side_by_side<T, F>(clients: &mut Vec<Client>, work: impl Fn(Client) -> F) -> Result<Done<T>, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<(Client, Outcomes<T>), Error>> + Send + 'static,
+{
     let mut tasks = JoinSet::new();
     let begin = Instant::now();
     for client in clients.drain(..) {
-        tasks.spawn(work_off(client, Arc::clone(&calls), Arc::clone(&next)));
+        tasks.spawn(work(client));
     }
-    let mut outcomes = Vec::with_capacity(calls.len());
+    let mut outcomes = Vec::new();
     while let Some(task) = tasks.join_next().await {
         let (client, some) = task.map_err(|e| Error::Wrong(format!("a client panicked: {e}")))??;
         clients.push(client);

@@ -1,5 +1,6 @@
 //! What a run found, for people and for programs.
 
+use super::Args;
 use super::alone::Alone;
 use super::floor::Floor;
 use super::ours::Round;
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     clients: usize,
     networks: usize,
     sandboxes: usize,
+    /// Their namespaces are in no figure; else making them is part of creating all, here and in the floor.
+    sandboxes_beforehand: bool,
     /// Where the store lies, and on what file system.
     directory: String,
     file_system: String,
@@ -53,29 +56,23 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(
-        macvlan_only: bool,
-        workload: &Workload,
-        clients: usize,
-        directory: &Path,
-        rounds: Vec<Round>,
-        alone: Alone,
-        floor: Floor,
-    ) -> Self {
+    pub(crate) fn new(args: &Args, workload: &Workload, rounds: Vec<Round>, alone: Alone, floor: Floor) -> Self {
+        let directory = &args.directory;
         Self {
-            form: if macvlan_only { "macvlan" } else { "talk" },
+            form: if args.macvlan_only { "macvlan" } else { "talk" },
             kernel: read("/proc/sys/kernel/osrelease"),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            clients,
+            clients: args.clients.into(),
             networks: workload.networks.len(),
             sandboxes: workload.endpoints.len(),
+            sandboxes_beforehand: args.sandboxes_beforehand,
             directory: directory.display().to_string(),
             file_system: file_system(directory),
             create_all_ratio: rounds.iter().map(|r| ratio(r.create_all_ms, floor.create_all_ms)).collect(),
             remove_all_ratio: rounds.iter().map(|r| ratio(r.remove_all_ms, floor.remove_all_ms)).collect(),
             attach_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.store_commit.p50),
             attach_redb_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.redb_commit.p50),
-            docker_recorded: macvlan_only.then_some(DOCKER),
+            docker_recorded: args.macvlan_only.then_some(DOCKER),
             rounds,
             floor,
             alone,
@@ -91,12 +88,17 @@ impl Report {
     /// Tables.
     pub(crate) fn table(&self) -> String {
         let Self { networks, sandboxes, clients, cpus, kernel, directory, file_system, .. } = self;
+        let (namespaces, objects) = match self.sandboxes_beforehand {
+            true => ("made beforehand, in no figure", "links"),
+            false => ("each made by the client that attaches it", "namespaces, links"),
+        };
         let mut text = format!(
-            "{networks} networks, {sandboxes} bare sandboxes (made beforehand, in no figure), {clients} clients; \
+            "{networks} networks, {sandboxes} bare sandboxes ({namespaces}), {clients} clients; \
              Linux {kernel}, {cpus} processors, store in {directory} ({file_system})\n\n"
         );
         text += &render(&self.totals());
-        text += "\nthe floor: the same links, addresses and routes by raw rtnetlink, in place; the best of\n";
+        text +=
+            &format!("\nthe floor: the same {objects}, addresses and routes by raw rtnetlink, in place; the best of\n");
         text += &format!("  create: {}\n  remove: {}\n", ways(&self.floor.create), ways(&self.floor.remove));
         let best = self.rounds.iter().map(|r| r.create_all_ms).fold(f64::INFINITY, f64::min);
         text += &format!(
