@@ -235,14 +235,17 @@ impl Engine {
         let plan = plan::overlay::way_out(network, endpoint, &endpoint.way_out);
         let Some(port) = plan::overlay::way_out_port(endpoint) else { return Ok(()) };
         let failed = || Error::kernel("give a way out to endpoint", &endpoint.name);
-        for (place, plan) in [(&here, &plan), (&Place::Host, &port)] {
+        let mend = |place: &Place, plan: &LinkPlan| {
             let seen = self.kernel.observe(place, Some(&[plan.link.tag])).map_err(failed())?;
             let ops = plan::delta(plan, seen.first());
-            if !ops.is_empty() {
-                self.kernel.apply(place, plan.link.tag, &ops).map_err(failed())?;
+            match ops.is_empty() {
+                true => Ok(seen.first().map(|link| Made::from(&link.info))),
+                false => self.kernel.apply(place, plan.link.tag, &ops).map_err(failed()),
             }
-        }
-        Ok(())
+        };
+        let link = mend(&here, &plan)?;
+        self.state().ways_out.extend(link.map(|link| (endpoint.id.clone(), link)));
+        mend(&Place::Host, &port).map(drop)
     }
 
     /// Takes an endpoint's links away.

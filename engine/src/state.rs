@@ -111,6 +111,8 @@ pub(crate) struct State {
     pub(crate) degraded: BTreeMap<String, String>,
     /// The endpoints' links, as they were seen last.
     pub(crate) links: BTreeMap<EndpointId, kernel::Made>,
+    /// Their second links, by which overlays' endpoints leave the host, likewise.
+    pub(crate) ways_out: BTreeMap<EndpointId, kernel::Made>,
 }
 
 impl State {
@@ -232,6 +234,7 @@ impl State {
         }
         self.leave_namespace(endpoint);
         self.links.remove(&endpoint.id);
+        self.ways_out.remove(&endpoint.id);
         self.committed.remove(&endpoint.id);
         self.untold.remove(&endpoint.id);
         self.unsettled.remove(endpoint.id.as_str());

@@ -3,7 +3,7 @@
 use crate::state::State;
 use crate::underlay::mtu_warnings;
 use crate::{Engine, Error};
-use model::view::{EndpointView, Health, NetworkView, SandboxView, SubnetUse};
+use model::view::{EndpointView, Health, NetworkView, SandboxView, SubnetUse, WayOutView};
 use model::{Endpoint, EndpointId, EndpointRoute, HostId, Network, Sandbox};
 
 impl Engine {
@@ -151,6 +151,7 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
         link: link.map(|l| l.name.clone()),
         link_mac: link.and_then(|l| l.mac),
         mtu: link.map(|l| l.mtu),
+        way_out: way_out(state, network, endpoint),
         health: health(state, endpoint.id.as_str()),
         created: endpoint.created,
     })
@@ -158,6 +159,24 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
 
 /// What its link is to have, whatever the host: an overlay's way out is another link's.
 fn routes(network: &Network, endpoint: &Endpoint) -> Vec<EndpointRoute> {
-    let planned = plan::endpoint(network, endpoint).routes.into_iter();
-    planned.map(|r| EndpointRoute { destination: r.destination, gateway: r.via, metric: r.metric }).collect()
+    plan::endpoint(network, endpoint).routes.into_iter().map(route).collect()
+}
+
+fn route(planned: plan::Route) -> EndpointRoute {
+    EndpointRoute { destination: planned.destination, gateway: planned.via, metric: planned.metric }
+}
+
+fn way_out(state: &State, network: &Network, endpoint: &Endpoint) -> Option<WayOutView> {
+    if endpoint.way_out.is_empty() {
+        return None;
+    }
+    let link = state.ways_out.get(&endpoint.id);
+    let plan = plan::overlay::way_out(network, endpoint, &endpoint.way_out);
+    Some(WayOutView {
+        link: link.map(|l| l.name.clone()),
+        mac: link.and_then(|l| l.mac),
+        mtu: link.map(|l| l.mtu),
+        addresses: plan.addresses,
+        routes: plan.routes.into_iter().map(route).collect(),
+    })
 }

@@ -125,10 +125,28 @@ pub struct EndpointView {
     pub link_mac: Option<MacAddr>,
     /// The link's MTU then, in bytes.
     pub mtu: Option<u32>,
+    /// An overlay's endpoint: its second link, by which it leaves its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub way_out: Option<WayOutView>,
     /// Whether it is as declared.
     pub health: Health,
     /// When it was made.
     pub created: Timestamp,
+}
+
+/// An endpoint's second link, on its host's gateway bridge.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WayOutView {
+    /// Its name in the sandbox, when it was last seen.
+    pub link: Option<String>,
+    /// Its MAC address then.
+    pub mac: Option<MacAddr>,
+    /// Its MTU then, in bytes.
+    pub mtu: Option<u32>,
+    /// Its addresses with their prefix lengths, v4 first.
+    pub addresses: Vec<IpNet>,
+    /// Its routes.
+    pub routes: Vec<EndpointRoute>,
 }
 
 /// A sandbox of `trunkline run` (`ps`).

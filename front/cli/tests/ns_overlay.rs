@@ -6,6 +6,8 @@ mod cluster;
 
 use cluster::{Cluster, Underlay, until};
 use lab::{EtcdCluster, TestDaemon};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 /// Two hosts on a store, and this network, known to both.
 fn two<'h>(underlay: &'h Underlay, etcd: &EtcdCluster<'_>, network: &str) -> Cluster<'h> {
@@ -226,4 +228,32 @@ fn multicast_over_ipv4() {
 #[test]
 fn multicast_over_ipv6() {
     without_a_store("net", ["-o group=ff05::100 -o parent=eth0"; 2]);
+}
+
+/// The way out takes `nft`. Where there is none, the attach says so, and leaves nothing.
+#[test]
+fn a_way_out_without_nft() {
+    let underlay = Underlay::new(1);
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("trunkline");
+    let program = lab::program().unwrap();
+    let text = format!("#!/bin/sh\nPATH={} exec {} \"$@\"\n", directory.path().display(), program.display());
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let daemon =
+        TestDaemon::start_program_with(&underlay.hosts[0], &script, &["--advertise", "192.168.56.11"]).unwrap();
+    let forwards = || underlay.hosts[0].output("cat", ["/proc/sys/net/ipv4/ip_forward"]).unwrap().stdout;
+    let before = (underlay.hosts[0].links().unwrap(), forwards());
+    daemon.ok("network create -d overlay --subnet 10.9.0.0/24 net".split(' ')).unwrap();
+    let refused = daemon.cli("run -d --net net --name c /bin/sleep 3600".split(' ')).unwrap();
+    let told = "nft: not installed: apt install nftables";
+    assert!(!refused.success() && refused.stderr.contains(told), "{refused}");
+    assert!(!daemon.log().contains("still to be undone"), "{}", daemon.log());
+    assert_eq!(daemon.ok(["endpoint", "ls", "-q"]).unwrap(), "");
+    assert_eq!((underlay.hosts[0].links().unwrap(), forwards()), before);
+    daemon.ok(["check"]).unwrap();
+    // An internal one needs no way out.
+    daemon.ok("network create -d overlay --internal --subnet 10.10.0.0/24 inner".split(' ')).unwrap();
+    daemon.ok("run --net inner --rm /bin/true".split(' ')).unwrap();
+    daemon.ok(["network", "rm", "net", "inner"]).unwrap();
 }

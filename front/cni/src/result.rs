@@ -1,7 +1,8 @@
 //! Results (section 5), in the shape of each version.
 
 use crate::Version;
-use model::view::EndpointView;
+use model::EndpointRoute;
+use model::view::{EndpointView, WayOutView};
 use serde::{Deserialize, Serialize};
 
 /// A result, and a `prevResult`. What a version does not have is left out when it is written.
@@ -141,16 +142,39 @@ pub fn output(
         gateway: endpoint.gateways.iter().find(|gateway| address.contains(*gateway)).map(ToString::to_string),
         interface: Some(place),
     }));
-    output.routes.extend(endpoint.routes.iter().map(|route| Route {
-        dst: route.destination.to_string(),
-        gw: route.gateway.map(|gateway| gateway.to_string()),
-        priority: route.metric,
-        ..Route::default()
-    }));
+    output.routes.extend(endpoint.routes.iter().map(route));
+    if let Some(WayOutView { link: Some(link), mac, mtu, addresses, routes }) = &endpoint.way_out {
+        let place = output.interfaces.len();
+        output.interfaces.push(Interface {
+            name: link.clone(),
+            mac: mac.map(|mac| mac.to_string()),
+            mtu: *mtu,
+            sandbox: Some(sandbox.to_owned()),
+            ..Interface::default()
+        });
+        // After the network's own: a runtime takes the first of each family for the container's.
+        output.ips.extend(addresses.iter().map(|address| Ip {
+            version: None,
+            address: address.to_string(),
+            gateway:
+                routes.iter().filter_map(|route| route.gateway).find(|g| address.contains(g)).map(|g| g.to_string()),
+            interface: Some(place),
+        }));
+        output.routes.extend(routes.iter().map(route));
+    }
     if dns != Dns::default() {
         output.dns = dns;
     }
     output.into_version(version)
+}
+
+fn route(route: &EndpointRoute) -> Route {
+    Route {
+        dst: route.destination.to_string(),
+        gw: route.gateway.map(|gateway| gateway.to_string()),
+        priority: route.metric,
+        ..Route::default()
+    }
 }
 
 impl Output {
@@ -177,7 +201,7 @@ impl Output {
 pub(crate) mod tests {
     use super::*;
     use model::view::Health;
-    use model::{EndpointId, EndpointRoute, HostId, NamespaceId, NetworkId, Timestamp};
+    use model::{EndpointId, HostId, NamespaceId, NetworkId, Timestamp};
 
     /// An endpoint with both families on `eth0`.
     pub(crate) fn endpoint() -> EndpointView {
@@ -204,6 +228,7 @@ pub(crate) mod tests {
             link: Some("eth0".into()),
             link_mac: Some("02:42:0a:00:00:05".parse().unwrap()),
             mtu: Some(1400),
+            way_out: None,
             health: Health::Ready,
             created: Timestamp(0),
         }
@@ -237,6 +262,31 @@ pub(crate) mod tests {
             assert_eq!(old["cniVersion"], version.word());
             assert_eq!((&old["ips"][0]["version"], &old["ips"][1]["version"]), (&"4".into(), &"6".into()));
         }
+    }
+
+    #[test]
+    fn an_overlays_way_out_comes_last() {
+        let mut endpoint = endpoint();
+        let gateway = Some("172.18.0.1".parse().unwrap());
+        endpoint.routes.clear();
+        endpoint.way_out = Some(WayOutView {
+            link: Some("eth1".into()),
+            mac: Some("02:42:ac:12:00:02".parse().unwrap()),
+            mtu: Some(1500),
+            addresses: vec!["172.18.0.2/16".parse().unwrap()],
+            routes: vec![EndpointRoute { destination: "0.0.0.0/0".parse().unwrap(), gateway, metric: None }],
+        });
+        let result = output(Version::V110, None, &endpoint, "eth0", "/n", Dns::default());
+        let result = serde_json::to_value(result).unwrap();
+        let link = serde_json::json!({ "name": "eth1", "mac": "02:42:ac:12:00:02", "mtu": 1500, "sandbox": "/n" });
+        assert_eq!(result["interfaces"][1], link);
+        let address = serde_json::json!({ "address": "172.18.0.2/16", "gateway": "172.18.0.1", "interface": 1 });
+        assert_eq!(result["ips"][2], address);
+        assert_eq!(result["routes"], serde_json::json!([{ "dst": "0.0.0.0/0", "gw": "172.18.0.1" }]));
+        // One that nobody has seen since the daemon began has no name to tell.
+        endpoint.way_out.as_mut().unwrap().link = None;
+        let result = output(Version::V110, None, &endpoint, "eth0", "/n", Dns::default());
+        assert_eq!((result.interfaces.len(), result.ips.len()), (1, 2));
     }
 
     #[test]

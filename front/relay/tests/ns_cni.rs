@@ -370,3 +370,40 @@ fn an_overlay() {
     rig.del(&a, &config).done();
     rig.del(&b, &config).done();
 }
+
+/// The second link, by which it leaves its host, is in the result, too: what is there is what is told.
+#[test]
+fn an_overlay_with_a_way_out() {
+    let lan = Lan::new();
+    lan.host.add_address("p0", "10.20.0.7/24").unwrap();
+    let daemon = TestDaemon::start_with(&lan.host, &["--advertise", "10.20.0.7"]).unwrap();
+    let mut rig = Rig { host: &lan.host, plugin: Plugin::Ours(daemon) };
+    let config = rig.complete(json!({ "cniVersion": "1.1.0", "name": "ov", "driver": "overlay",
+        "ipam": { "subnet": "10.30.0.0/24" } }));
+    let c = Container::new("c");
+    let result = rig.add(&c, &config).result();
+    assert_eq!(result["interfaces"].as_array().unwrap().len(), 2, "{result}");
+    for (place, name) in [(0, "eth0"), (1, "eth1")] {
+        let link = &result["interfaces"][place];
+        let shown = c.ip(&format!("link show {name}"));
+        let told = [&format!("mtu {} ", link["mtu"]), link["mac"].as_str().unwrap()];
+        assert!(link["name"] == name && told.iter().all(|word| shown.contains(*word)), "{link} {shown}");
+    }
+    let own = c.ip("-4 -o address show dev eth1");
+    let told = result["ips"].as_array().unwrap().iter().find(|ip| ip["interface"] == 1).unwrap();
+    assert!(own.contains(told["address"].as_str().unwrap()), "{own} {result}");
+    let default = result["routes"].as_array().unwrap().iter().find(|route| route["dst"] == "0.0.0.0/0").unwrap();
+    assert_eq!(default["gw"], told["gateway"]);
+    let shown = c.ip("route show default");
+    assert!(shown.contains(&format!("via {} dev eth1", default["gw"].as_str().unwrap())), "{shown} {result}");
+    // The container's address is the network's.
+    assert!(result["ips"][0]["address"].as_str().unwrap().starts_with("10.30.0."), "{result}");
+    rig.check(&c, &config, &result).done();
+    // A daemon that comes back sees it again.
+    rig.daemon().kill9().unwrap();
+    rig.daemon().launch().unwrap();
+    until("the second link is seen again", || endpoints(&rig)[0]["way_out"]["link"] == "eth1");
+    rig.check(&c, &config, &result).done();
+    rig.del(&c, &config).done();
+    assert!(endpoints(&rig).is_empty() && !c.host.has_link("eth1").unwrap());
+}

@@ -91,6 +91,7 @@ fn endpoint() -> EndpointView {
         link: Some("eth0".into()),
         link_mac: None,
         mtu: Some(1500),
+        way_out: None,
         health: Health::Ready,
         created: Timestamp(0),
     }

@@ -20,12 +20,13 @@ use ruleset::Between;
 /// Sets all up for a bridge, in the calling thread's namespace.
 pub(crate) fn masquerade(bridge: &LinkName, prefixes: &[IpNet]) -> Result<(), Error> {
     let op = format!("masquerade over {bridge}");
-    forwarding::switch_on(prefixes, &op)?;
     let load = |between| program::feed("nft", &["-f", "-"], &ruleset::masquerade(bridge, prefixes, between), &op);
     match load(Between::Name) {
         Err(Error::Program { reason, .. }) if reason.contains("not supported") => load(Between::Prefixes)?,
         loaded => loaded?,
     };
+    // Not before there are the rules: the host forwards for others, too, from then on.
+    forwarding::switch_on(prefixes, &op)?;
     exceptions::put(bridge, prefixes, &op)?;
     foreign::put(bridge, prefixes, &op)
 }
@@ -46,7 +47,14 @@ pub(crate) fn examine(bridge: &LinkName, prefixes: &[IpNet]) -> Result<WayOut, E
 /// Takes it all back.
 pub(crate) fn unmasquerade(bridge: &LinkName) -> Result<(), Error> {
     let op = format!("stop masquerading over {bridge}");
-    program::feed("nft", &["-f", "-"], &ruleset::nothing(bridge), &op)?;
+    match program::feed("nft", &["-f", "-"], &ruleset::nothing(bridge), &op) {
+        // Nothing was made without it, as a rule; and an attach that failed for want of it must be undone.
+        Err(error) if !program::exists("nft") => {
+            tracing::warn!(%bridge, %error, "nftables rules of ours, if there are any, stay");
+            return exceptions::remove(bridge, &op);
+        }
+        removed => removed?,
+    };
     exceptions::remove(bridge, &op)?;
     foreign::remove(bridge, &op)
 }
