@@ -147,9 +147,12 @@ proptest! {
         compound::each(&envelope.open_datagram(&sealed).unwrap(), &mut |message| got.push(message.to_vec())).unwrap();
         prop_assert_eq!(got, messages);
         if envelope.keyring.is_some() {
-            let mut changed = sealed.clone();
-            changed[flip.index(sealed.len())] ^= 1;
-            prop_assert!(envelope.open_datagram(&changed).is_err());
+            // Every bit is authenticated but the version's, after the label (memberlist, security.go: the data beside the
+            // text is the label alone). With that one changed, what ends like padding is taken for it.
+            let (mut changed, at) = (sealed.clone(), flip.index(sealed.len()));
+            let version = if envelope.label.is_empty() { 0 } else { 2 + envelope.label.len() };
+            changed[at] ^= 1;
+            prop_assert!(at == version || envelope.open_datagram(&changed).is_err());
         }
     }
 

@@ -8,6 +8,7 @@ use std::fmt;
 /// Encryption versions: 0 pads to AES's block, 1 does not.
 const PADDED: u8 = 0;
 const UNPADDED: u8 = 1;
+const BLOCK: usize = 16;
 const NONCE: usize = 12;
 const TAG: usize = 16;
 
@@ -158,15 +159,23 @@ impl Keyring {
             plain.extend_from_slice(cipher_text);
             if key.cipher.open(nonce, data, &mut plain, tag) {
                 if version == PADDED {
-                    // PKCS #7: the last byte says how many to take away.
-                    let padding = usize::from(*plain.last()?);
-                    plain.truncate(plain.len().checked_sub(padding)?);
+                    plain.truncate(unpadded(&plain)?);
                 }
                 return Some(plain);
             }
         }
         None
     }
+}
+
+/// The length without PKCS #7's padding, if it is one: whole blocks, the last of which ends in 1 to 16 bytes that all say
+/// how many they are. Nothing less will do, for the version is not authenticated: whoever changes it on the way would
+/// otherwise have the end of a message, which is random, taken for padding and cut off.
+fn unpadded(plain: &[u8]) -> Option<usize> {
+    let (whole, &last) = (plain.len().is_multiple_of(BLOCK), plain.last()?);
+    let length = plain.len().checked_sub(last.into())?;
+    let right = whole && (1..=BLOCK).contains(&last.into()) && plain[length..].iter().all(|byte| *byte == last);
+    right.then_some(length)
 }
 
 impl fmt::Debug for Keyring {
@@ -178,6 +187,31 @@ impl fmt::Debug for Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As members of protocol 1 seal.
+    fn padded(ring: &Keyring, plain: &[u8]) -> Vec<u8> {
+        let mut sealed = ring.seal([5; 12], b"", plain).unwrap();
+        sealed[0] = PADDED;
+        sealed
+    }
+
+    #[test]
+    fn padding_is_what_it_says_or_none() {
+        let ring = Keyring::new(&[1; 32]).unwrap();
+        for length in 0..40_usize {
+            let plain = vec![0xaa; length];
+            let count = BLOCK - length % BLOCK;
+            let whole = [&plain[..], &vec![count as u8; count]].concat();
+            assert_eq!(ring.open(b"", &padded(&ring, &whole)), Ok(plain), "{length}");
+        }
+        // None, none that is whole, more than a block, more than there is, and not all alike.
+        let ends: [&[u8]; 5] =
+            [&[], &[1; 15], &[17; 32], &[200; 16], &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3]];
+        for plain in ends {
+            assert_eq!(ring.open(b"", &padded(&ring, plain)), Err(Error::Undecryptable), "{plain:?}");
+        }
+        assert_eq!(ring.open(b"", &padded(&ring, &[0; 16])), Err(Error::Undecryptable));
+    }
 
     #[test]
     fn rotation() {
