@@ -22,27 +22,24 @@ pub struct Sandbox {
 impl Sandbox {
     /// A fresh one. Its loopback link is down, as a container runtime leaves it.
     pub fn new() -> Result<Self, Error> {
-        let make = || {
-            // SAFETY: a network namespace for this thread alone, which ends right after.
-            unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
-            open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        };
-        match on_a_thread(make) {
-            Ok(file) => Ok(Self { file }),
-            Err(errno) if !privilege::is_capable() => Err(Error::NotPermitted { reason: errno.into() }),
-            Err(errno) => Err(Error::io("make a network namespace")(errno)),
-        }
+        Self::held(on_a_thread(unshared))
     }
 
     /// A fresh one as well, made by the calling thread itself, which goes back to its own namespace: for measurements,
     /// in which a thread for each would count.
     pub fn by_this_thread(home: BorrowedFd<'_>) -> Result<Self, Error> {
-        // SAFETY: a network namespace for this thread alone, which leaves it right after.
-        unsafe { unshare_unsafe(UnshareFlags::NEWNET) }.map_err(Error::io("make a network namespace"))?;
-        let file = open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        let made = unshared();
         move_into_link_name_space(home, Some(LinkNameSpaceType::Network))
             .map_err(Error::io("go back to the own network namespace"))?;
-        Ok(Self { file: file.map_err(Error::io("open a network namespace"))? })
+        Self::held(made)
+    }
+
+    fn held(made: rustix::io::Result<OwnedFd>) -> Result<Self, Error> {
+        match made {
+            Ok(file) => Ok(Self { file }),
+            Err(errno) if !privilege::is_capable() => Err(Error::NotPermitted { reason: errno.into() }),
+            Err(errno) => Err(Error::io("make a network namespace")(errno)),
+        }
     }
 
     /// A file by which any process of this user finds the namespace, as long as this value lives.
@@ -68,6 +65,13 @@ impl AsFd for Sandbox {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+/// Moves the calling thread into a fresh network namespace, of which it gives the file.
+fn unshared() -> rustix::io::Result<OwnedFd> {
+    // SAFETY: a network namespace for this thread alone, which ends or leaves it right after.
+    unsafe { unshare_unsafe(UnshareFlags::NEWNET) }?;
+    open("/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// Runs a closure on a thread of its own; its panic is passed on.

@@ -139,10 +139,10 @@ impl<'a> Scene<'a> {
         side_by_side(threads, &pairs, |hand, (attachment, place)| {
             let sandbox = match place.get() {
                 Some(sandbox) => sandbox,
-                None => place.get_or_init({
+                None => {
                     let fresh = hand.sandbox()?;
-                    || fresh
-                }),
+                    place.get_or_init(|| fresh)
+                }
             };
             self.attach(hand, attachment, sandbox, making)
         })?;

@@ -1,9 +1,11 @@
 //! Results (section 5), in the shape of each version.
 
 use crate::Version;
+use ipnet::IpNet;
 use model::EndpointRoute;
 use model::view::{EndpointView, WayOutView};
 use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
 
 /// A result, and a `prevResult`. What a version does not have is left out when it is written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,39 +130,19 @@ pub fn output(
     dns: Dns,
 ) -> Output {
     let mut output = earlier.unwrap_or_default();
-    let place = output.interfaces.len();
-    output.interfaces.push(Interface {
+    let link = Interface {
         name: endpoint.link.clone().unwrap_or_else(|| ifname.to_owned()),
         mac: endpoint.link_mac.or(endpoint.mac).map(|mac| mac.to_string()),
         mtu: endpoint.mtu,
         sandbox: Some(sandbox.to_owned()),
         ..Interface::default()
-    });
-    output.ips.extend(endpoint.addresses.iter().map(|address| Ip {
-        version: None,
-        address: address.to_string(),
-        gateway: endpoint.gateways.iter().find(|gateway| address.contains(*gateway)).map(ToString::to_string),
-        interface: Some(place),
-    }));
-    output.routes.extend(endpoint.routes.iter().map(route));
-    if let Some(WayOutView { link: Some(link), mac, mtu, addresses, routes }) = &endpoint.way_out {
-        let place = output.interfaces.len();
-        output.interfaces.push(Interface {
-            name: link.clone(),
-            mac: mac.map(|mac| mac.to_string()),
-            mtu: *mtu,
-            sandbox: Some(sandbox.to_owned()),
-            ..Interface::default()
-        });
-        // After the network's own: a runtime takes the first of each family for the container's.
-        output.ips.extend(addresses.iter().map(|address| Ip {
-            version: None,
-            address: address.to_string(),
-            gateway:
-                routes.iter().filter_map(|route| route.gateway).find(|g| address.contains(g)).map(|g| g.to_string()),
-            interface: Some(place),
-        }));
-        output.routes.extend(routes.iter().map(route));
+    };
+    output.add(link, &endpoint.addresses, &endpoint.gateways, &endpoint.routes);
+    // After the network's own: a runtime takes the first address for the container's.
+    if let Some(WayOutView { link: Some(name), mac, mtu, addresses, routes }) = &endpoint.way_out {
+        let (name, mac, sandbox) = (name.clone(), mac.map(|mac| mac.to_string()), Some(sandbox.to_owned()));
+        let gateways: Vec<IpAddr> = routes.iter().filter_map(|route| route.gateway).collect();
+        output.add(Interface { name, mac, mtu: *mtu, sandbox, ..Interface::default() }, addresses, &gateways, routes);
     }
     if dns != Dns::default() {
         output.dns = dns;
@@ -168,16 +150,25 @@ pub fn output(
     output.into_version(version)
 }
 
-fn route(route: &EndpointRoute) -> Route {
-    Route {
-        dst: route.destination.to_string(),
-        gw: route.gateway.map(|gateway| gateway.to_string()),
-        priority: route.metric,
-        ..Route::default()
-    }
-}
-
 impl Output {
+    /// A link of the container with what is on it. Each address is told the gateway that it reaches.
+    fn add(&mut self, link: Interface, addresses: &[IpNet], gateways: &[IpAddr], routes: &[EndpointRoute]) {
+        let place = self.interfaces.len();
+        self.interfaces.push(link);
+        self.ips.extend(addresses.iter().map(|address| Ip {
+            version: None,
+            address: address.to_string(),
+            gateway: gateways.iter().find(|gateway| address.contains(*gateway)).map(ToString::to_string),
+            interface: Some(place),
+        }));
+        self.routes.extend(routes.iter().map(|route| Route {
+            dst: route.destination.to_string(),
+            gw: route.gateway.map(|gateway| gateway.to_string()),
+            priority: route.metric,
+            ..Route::default()
+        }));
+    }
+
     /// Writes the version's own keys, and takes away what it does not have.
     fn into_version(mut self, version: Version) -> Self {
         version.word().clone_into(&mut self.cni_version);

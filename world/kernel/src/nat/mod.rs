@@ -51,10 +51,11 @@ pub(crate) fn unmasquerade(bridge: &LinkName) -> Result<(), Error> {
         // Nothing was made without it, as a rule; and an attach that failed for want of it must be undone.
         Err(error) if !program::exists("nft") => {
             tracing::warn!(%bridge, %error, "nftables rules of ours, if there are any, stay");
-            return exceptions::remove(bridge, &op);
         }
-        removed => removed?,
-    };
-    exceptions::remove(bridge, &op)?;
-    foreign::remove(bridge, &op)
+        removed => {
+            removed?;
+            foreign::remove(bridge, &op)?;
+        }
+    }
+    exceptions::remove(bridge, &op)
 }
