@@ -67,3 +67,22 @@ pub(crate) fn metadata() -> Result<Metadata, Error> {
     let json = process::output(command().args(["metadata", "--format-version", "1", "--no-deps"]))?;
     serde_json::from_str(&json).map_err(|e| Error::Answer { program: "cargo metadata", reason: e.to_string() })
 }
+
+/// What this machine's compiler says of itself: a line of `rustc -vV` by its heading.
+pub(crate) fn rustc(heading: &str) -> Result<String, Error> {
+    let told = process::output(process::command("rustc").arg("-vV"))?;
+    let mut found = told.lines().filter_map(|line| line.strip_prefix(heading)?.strip_prefix(": "));
+    let missing = || Error::Answer { program: "rustc -vV", reason: format!("it has no line \"{heading}\"") };
+    found.next().map(str::to_owned).ok_or_else(missing)
+}
+
+/// Builds the packages' binaries for release and returns the directory that they are in.
+pub(crate) fn release(packages: &[&str]) -> Result<PathBuf, Error> {
+    let mut command = command();
+    command.args(["build", "--release", "--locked", "--bins"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    process::run(&mut command)?;
+    Ok(metadata()?.target_directory.join("release"))
+}

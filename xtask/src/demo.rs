@@ -1,5 +1,5 @@
-//! `cargo xtask demo` and `cargo xtask bench`: the release binaries, on this machine's kernel where it has what they
-//! need, else in a virtual machine.
+//! `cargo xtask demo` and `cargo xtask bench`: a release build, and the program as it is shipped, on this machine's
+//! kernel where it has what they need, else in a virtual machine.
 
 use std::path::{Path, PathBuf};
 
@@ -27,6 +27,8 @@ pub(crate) struct BenchArgs {
     /// The kernel of the virtual machine, if one is needed
     #[arg(long, value_name = "SERIES", default_value = vm::KERNELS[0])]
     kernel: String,
+    #[command(flatten)]
+    dist: dist::Args,
     /// What to measure
     #[arg(value_enum)]
     measurement: Measurement,
@@ -58,17 +60,18 @@ const BENCH_MEMORY: u32 = 2048;
 /// Builds the binary and plays the demonstration.
 pub(crate) fn demo(args: &DemoArgs) -> Result<u8, Error> {
     install::for_demo()?;
-    let trunkline = build(&["trunkline"])?;
+    let trunkline = cargo::release(&["trunkline"])?;
     let (play, here) = if args.overlay { ("overlay", true) } else { ("lan", probe::full_kernel()?) };
     let command = [&["demo".to_owned(), play.to_owned()], args.arguments.as_slice()].concat();
     let program = trunkline.join("trunkline");
     launch(&program, command, &[("TRUNKLINE_BIN", program.clone())], here, &args.kernel)
 }
 
-/// Builds both binaries and measures.
+/// Builds the program as it is shipped, and measures it.
 pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
     install::for_benchmarks()?;
-    let dir = build(&["trunkline", "trunkline-bench"])?;
+    let trunkline = dist::main(&args.dist)?;
+    let bench = cargo::release(&["trunkline-bench"])?.join("trunkline-bench");
     let (name, any_kernel) = match args.measurement {
         Measurement::Workload => ("workload", args.arguments.iter().any(|a| a == "--macvlan-only")),
         Measurement::Attach => ("attach", true),
@@ -77,13 +80,13 @@ pub(crate) fn bench(args: &BenchArgs) -> Result<u8, Error> {
         Measurement::Idle => ("idle", true),
         Measurement::Overlay => ("overlay", true),
     };
-    let mut variables = vec![("TRUNKLINE_BIN", dir.join("trunkline"))];
+    let mut variables = vec![("TRUNKLINE_BIN", trunkline)];
     if args.measurement == Measurement::Cni {
         variables.push(("TRUNKLINE_CNI_BIN", dist::cni()?));
     }
     let command = [&[name.to_owned()], args.arguments.as_slice()].concat();
     let here = any_kernel || probe::full_kernel()?;
-    let code = launch(&dir.join("trunkline-bench"), command, &variables, here, &args.kernel)?;
+    let code = launch(&bench, command, &variables, here, &args.kernel)?;
     match args.measurement {
         Measurement::Overlay if code == 0 => peer_floor(),
         _ => Ok(code),
@@ -104,17 +107,6 @@ fn peer_floor() -> Result<u8, Error> {
         "peer_floor",
     ]);
     process::status(&mut command).map(process::exit_code)
-}
-
-/// Builds the packages' binaries for release and returns the directory that they are in.
-fn build(packages: &[&str]) -> Result<PathBuf, Error> {
-    let mut command = cargo::command();
-    command.args(["build", "--release", "--locked", "--bins"]);
-    for package in packages {
-        command.args(["--package", package]);
-    }
-    process::run(&mut command)?;
-    Ok(cargo::metadata()?.target_directory.join("release"))
 }
 
 fn launch(

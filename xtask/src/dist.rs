@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::cargo::{self, Metadata};
 use crate::error::Error;
-use crate::process;
+use crate::{process, train};
 
 /// A program that is shipped.
 pub(crate) struct Program {
@@ -18,16 +18,35 @@ pub(crate) struct Program {
     profile: &'static str,
     /// Whether it is linked without libc, where that is known to work: it starts in half the time (front/relay).
     freestanding: bool,
+    /// Whether it is built by a profile of its work.
+    trained: bool,
 }
 
+/// How what is shipped is built, by `dist`, `deb` and `bench`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build without a profile of the daemon's work, which takes root and three times as long: it is a tenth slower
+    #[arg(long)]
+    untrained: bool,
+}
+
+/// The daemon and its command line.
+const MAIN: &str = "trunkline";
+
 /// The CNI plugin.
-pub(crate) const CNI: &str = "trunkline-cni";
+const CNI: &str = "trunkline-cni";
 
 /// The program for people, and the plugins for engines, which are started anew for every call.
 const PROGRAMS: [Program; 3] = [
-    Program { name: "trunkline", package: "trunkline", profile: "dist", freestanding: false },
-    Program { name: CNI, package: "trunkline-relay", profile: "plugin", freestanding: true },
-    Program { name: "trunkline-netavark", package: "trunkline-netavark", profile: "plugin", freestanding: false },
+    Program { name: MAIN, package: "trunkline", profile: "dist", freestanding: false, trained: true },
+    Program { name: CNI, package: "trunkline-relay", profile: "plugin", freestanding: true, trained: false },
+    Program {
+        name: "trunkline-netavark",
+        package: "trunkline-netavark",
+        profile: "plugin",
+        freestanding: false,
+        trained: false,
+    },
 ];
 
 /// The programs that the workspace has.
@@ -36,12 +55,12 @@ pub(crate) fn programs(metadata: &Metadata) -> impl Iterator<Item = &'static Pro
 }
 
 /// Builds them into a directory of their own, which it returns.
-pub(crate) fn build() -> Result<PathBuf, Error> {
+pub(crate) fn build(args: &Args) -> Result<PathBuf, Error> {
     let metadata = cargo::metadata()?;
     let directory = metadata.target_directory.join("dist");
     fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
     for program in programs(&metadata) {
-        let built = build_program(&metadata, program)?;
+        let built = build_program(&metadata, program, args)?;
         let shipped = directory.join(program.name);
         let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
         // In place of a program that may be running.
@@ -52,30 +71,52 @@ pub(crate) fn build() -> Result<PathBuf, Error> {
     Ok(directory)
 }
 
-/// Builds the CNI plugin, where cargo leaves it.
+/// Builds the daemon, and leaves it where cargo does.
+pub(crate) fn main(args: &Args) -> Result<PathBuf, Error> {
+    one(MAIN, args)
+}
+
+/// Builds the CNI plugin, and leaves it where cargo does.
 pub(crate) fn cni() -> Result<PathBuf, Error> {
+    one(CNI, &Args { untrained: true })
+}
+
+fn one(name: &'static str, args: &Args) -> Result<PathBuf, Error> {
     let metadata = cargo::metadata()?;
-    let program = programs(&metadata).find(|program| program.name == CNI);
-    program
-        .map(|program| build_program(&metadata, program))
-        .unwrap_or_else(|| Err(Error::Answer { program: "cargo metadata", reason: format!("no package has {CNI}") }))
+    let program = programs(&metadata).find(|program| program.name == name);
+    let missing = || Error::Answer { program: "cargo metadata", reason: format!("no package has {name}") };
+    build_program(&metadata, program.ok_or_else(missing)?, args)
 }
 
 /// Builds one of them, where cargo leaves it.
-fn build_program(metadata: &Metadata, program: &Program) -> Result<PathBuf, Error> {
-    let triple = host_triple()?;
+fn build_program(metadata: &Metadata, program: &Program, args: &Args) -> Result<PathBuf, Error> {
+    if args.untrained || !program.trained {
+        return compile(program, &[], &metadata.target_directory);
+    }
+    let profile = train::profile(metadata, program)?;
+    compile(program, &[&format!("-Cprofile-use={}", profile.display())], &metadata.target_directory)
+}
+
+/// Compiles one of them into a target directory, with flags for the compiler beside its own.
+pub(crate) fn compile(program: &Program, flags: &[&str], target: &Path) -> Result<PathBuf, Error> {
+    let triple = cargo::rustc("host")?;
     let mut command = cargo::command();
-    // By a target of its own, the flag is not for build scripts and macros. One package at a time: what another
+    // By a target of its own, the flags are not for build scripts and macros. One package at a time: what another
     // one wants of a crate that both use must not end up in a plugin.
     command.args(["build", "--locked", "--profile", program.profile, "--target", &triple]);
-    command.args(["--package", program.package, "--bin", program.name]);
+    command.args(["--package", program.package, "--bin", program.name, "--target-dir"]).arg(target);
+    let mut flags = flags.to_vec();
     if program.freestanding && is_known_without_libc(&triple) {
         command.arg("--no-default-features");
     } else {
-        command.arg("--config").arg(format!("target.{triple}.rustflags=[\"-Ctarget-feature=+crt-static\"]"));
+        flags.push("-Ctarget-feature=+crt-static");
+    }
+    if !flags.is_empty() {
+        // Debug's form of a list of strings is TOML's, for what flags have in them.
+        command.arg("--config").arg(format!("target.{triple}.rustflags={flags:?}"));
     }
     process::run(&mut command)?;
-    let built = metadata.target_directory.join(&triple).join(program.profile).join(program.name);
+    let built = target.join(&triple).join(program.profile).join(program.name);
     let bytes = fs::read(&built).map_err(Error::file("read", &built))?;
     if !is_static(&bytes) {
         return Err(Error::Rules { violations: vec![format!("{}: it wants a dynamic linker", built.display())] });
@@ -86,13 +127,6 @@ fn build_program(metadata: &Metadata, program: &Program) -> Result<PathBuf, Erro
 /// Whether front/relay has the first instructions for such a processor.
 pub(crate) fn is_known_without_libc(triple: &str) -> bool {
     ["x86_64-", "aarch64-"].iter().any(|processor| triple.starts_with(processor)) && triple.contains("-linux-")
-}
-
-/// What this machine's compiler builds for.
-pub(crate) fn host_triple() -> Result<String, Error> {
-    let told = process::output(process::command("rustc").arg("-vV"))?;
-    let triple = told.lines().find_map(|line| line.strip_prefix("host: ")).map(str::to_owned);
-    triple.ok_or_else(|| Error::Answer { program: "rustc -vV", reason: "it names no host".to_owned() })
 }
 
 /// Whether a program of 64 bits asks for no interpreter, which is what loads shared libraries (ELF, PT_INTERP).

@@ -27,6 +27,11 @@ pub(crate) enum Error {
         "the virtual machine needs root: virtiofsd gives the guest every file of this machine; run the same command as root"
     )]
     RootForVm,
+    /// The daemon can't be built by a profile of its work.
+    #[error(
+        "the daemon is shipped as built by a profile of its work, which can't be had: {0}; go without: --untrained"
+    )]
+    Untrained(String),
     /// apt-get failed, also after an update and a second try.
     #[error("apt-get {arguments} failed:\n{log}")]
     Apt { arguments: String, log: String },

@@ -12,7 +12,7 @@ pub(crate) fn run() -> Result<(), Error> {
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"];
     process::run(cargo::command().args(clippy))?;
     // As it is shipped, it is another program.
-    if dist::is_known_without_libc(&dist::host_triple()?) {
+    if dist::is_known_without_libc(&cargo::rustc("host")?) {
         let relay =
             ["clippy", "--locked", "--package", "trunkline-relay", "--no-default-features", "--profile", "plugin"];
         process::run(cargo::command().args(relay).args(["--", "-D", "warnings"]))?;

@@ -17,6 +17,7 @@ mod podman;
 mod probe;
 mod process;
 mod test;
+mod train;
 mod vm;
 
 use std::process::ExitCode;
@@ -47,8 +48,8 @@ enum Command {
     Vm(vm::Args),
     /// Run every fuzz target for a while
     Fuzz(fuzz::Args),
-    /// Build the programs as they are shipped, linked statically
-    Dist,
+    /// Build the programs as they are shipped: by a profile of their work, and linked statically
+    Dist(dist::Args),
     /// Build a Debian package of them
     Deb(deb::Args),
     /// Prove that dependencies point downwards and unsafe stays where it may be
@@ -65,7 +66,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => demo::bench(&args),
         Command::Vm(args) => vm::run(&args),
         Command::Fuzz(args) => fuzz::run(&args).map(|()| 0),
-        Command::Dist => dist::build().map(|_| 0),
+        Command::Dist(args) => dist::build(&args).map(|_| 0),
         Command::Deb(args) => deb::run(&args).map(|()| 0),
         Command::Deps => deps::run().map(|()| 0),
         Command::Install => install::everything().map(|()| 0),

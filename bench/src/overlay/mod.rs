@@ -106,7 +106,7 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
         late_first_ping,
         docker: None,
     };
-    drop(stage);
+    stage.end()?;
     let installed = docker::version().filter(|_| !args.without_docker);
     let docker = installed.map(|version| docker(version, count)).transpose()?;
     let figures = Figures { docker, ..figures };

@@ -74,6 +74,17 @@ impl<'h> Stage<'h> {
         Ok(anchor)
     }
 
+    /// Ends the daemons as a service manager does.
+    pub(super) fn end(mut self) -> Result<(), Error> {
+        for daemon in [&mut self.one, &mut self.other] {
+            let status = daemon.stop()?;
+            if !status.success() {
+                return Err(Error::Program { command: "trunkline daemon".into(), reason: daemon.log() });
+            }
+        }
+        Ok(())
+    }
+
     /// What happens from now on in the network's namespace on the other host.
     pub(super) fn entries_there(&self) -> Result<(Rtnl, Events), Error> {
         let view = client(&self.other)?.send(&call::network(NETWORK)).map_err(Error::api("look at the network"))?;

@@ -19,6 +19,8 @@ pub(crate) struct Args {
     /// Pack them without compression
     #[arg(long)]
     fast: bool,
+    #[command(flatten)]
+    dist: dist::Args,
 }
 
 /// How it is packed.
@@ -34,7 +36,7 @@ pub(crate) enum Packing {
 pub(crate) fn run(args: &Args) -> Result<(), Error> {
     let programs = match &args.programs {
         Some(directory) => directory.clone(),
-        None => dist::build()?,
+        None => dist::build(&args.dist)?,
     };
     println!("{}", build(&programs, if args.fast { Packing::Test } else { Packing::Release })?.display());
     Ok(())
