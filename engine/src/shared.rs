@@ -86,26 +86,29 @@ impl Shared {
         self.unregistered.swap(false, Ordering::SeqCst)
     }
 
-    /// Notes that the store answered. True if that is news.
-    fn note_back(&self) -> bool {
+    /// Notes that the store answered. True if that is news, which `tell` then tells: before anything newer is noted, or
+    /// the last event could say the opposite of what is.
+    fn note_back(&self, tell: impl FnOnce()) -> bool {
         let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
         let news = matches!(*reach, Reach::Away { .. });
         if news {
             *reach = Reach::Reachable { since: Instant::now() };
+            tell();
         }
         news
     }
 
-    /// Notes why the store did not answer. True if that is news.
-    fn note_away(&self, why: &store::Error) -> bool {
+    /// Notes why the store did not answer. If that is news, `tell` tells it, likewise.
+    fn note_away(&self, why: &store::Error, tell: impl FnOnce()) {
         let mut reach = self.reach.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = matches!(*reach, Reach::Reachable { .. });
-        let since = match &*reach {
-            Reach::Away { since, .. } => *since,
-            Reach::Reachable { .. } => Instant::now(),
+        let (since, news) = match &*reach {
+            Reach::Away { since, .. } => (*since, false),
+            Reach::Reachable { .. } => (Instant::now(), true),
         };
         *reach = Reach::Away { since, reason: why.to_string() };
-        news
+        if news {
+            tell();
+        }
     }
 }
 
@@ -189,9 +192,9 @@ impl Engine {
         if !matches!(error, store::Error::Unavailable { .. } | store::Error::Unknown { .. }) {
             return;
         }
-        if shared.note_away(error) {
+        shared.note_away(error, || {
             self.emit("store", "unreachable", "", &self.store_name, &[("reason", error.to_string())]);
-        }
+        });
     }
 
     /// Takes over everything that the store has; the watch that goes on from there. None: look again.
@@ -250,10 +253,8 @@ impl Engine {
         };
         self.program_changes(&changes);
         drop(programming);
-        let back = self.shared.as_ref().is_some_and(Shared::note_back);
-        if back {
-            self.emit("store", "reachable", "", &self.store_name, &[]);
-        }
+        let tell = || self.emit("store", "reachable", "", &self.store_name, &[]);
+        let back = self.shared.as_ref().is_some_and(|shared| shared.note_back(tell));
         self.follow_changes(changes);
         self.keep_view(entries, revision);
         if back {
@@ -491,4 +492,36 @@ fn joined(mut first: Batch, more: Batch) -> Batch {
     first.revision = more.revision;
     first.events.extend(more.events);
     first
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    /// However long it takes to tell that the store is away, that it is back is told later.
+    #[test]
+    fn the_last_that_is_told_is_what_is() {
+        let (shared, told) = (Shared::new(), Mutex::new(Vec::new()));
+        let tell = |word| told.lock().unwrap().push(word);
+        assert!(shared.note_back(|| tell("first")));
+        assert!(!shared.note_back(|| tell("again")));
+        let away = store::Error::Closed;
+        let (noted, heard) = channel();
+        std::thread::scope(|scope| {
+            let shared = &shared;
+            scope.spawn(move || {
+                heard.recv().unwrap();
+                shared.note_back(|| tell("back"))
+            });
+            shared.note_away(&away, || {
+                noted.send(()).unwrap();
+                // Time for the other thread to be quicker, if it may.
+                std::thread::sleep(Duration::from_millis(50));
+                tell("away");
+            });
+        });
+        assert_eq!(*told.lock().unwrap(), ["first", "away", "back"]);
+        assert!(shared.is_reachable());
+    }
 }
