@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use crate::error::Error;
-use crate::{apt, cargo, consul, firewalld, podman, process, vm};
+use crate::{apt, cargo, consul, firewalld, podman, process, train, vm};
 
 /// The version that deny.toml was written for.
 const CARGO_DENY: &str = "0.20.2";
@@ -71,6 +71,7 @@ pub(crate) fn everything() -> Result<(), Error> {
     firewalld::install()?;
     podman::install()?;
     vm::install_programs()?;
+    train::profdata()?;
     cargo_deny()
 }
 

@@ -53,8 +53,9 @@ pub(crate) fn profile(metadata: &Metadata, program: &Program) -> Result<PathBuf,
     Ok(profile)
 }
 
-/// The program that merges counts: of the compiler's own LLVM, for no other reads its format for sure.
-fn profdata() -> Result<String, Error> {
+/// The program that merges counts, installed if need be: of the compiler's own LLVM, for no other reads its format for
+/// sure.
+pub(crate) fn profdata() -> Result<String, Error> {
     let (triple, version) = (cargo::rustc("host")?, cargo::rustc("LLVM version")?);
     let sysroot = process::output(process::command("rustc").args(["--print", "sysroot"]))?;
     // Of rustup's component llvm-tools.
