@@ -28,7 +28,7 @@ pub(crate) struct BenchArgs {
     #[arg(long, value_name = "SERIES", default_value = vm::KERNELS[0])]
     kernel: String,
     #[command(flatten)]
-    dist: dist::Args,
+    dist: dist::DistArgs,
     /// What to measure
     #[arg(value_enum)]
     measurement: Measurement,

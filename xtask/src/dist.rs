@@ -24,7 +24,7 @@ pub(crate) struct Program {
 
 /// How what is shipped is built, by `dist`, `deb` and `bench`.
 #[derive(clap::Args)]
-pub(crate) struct Args {
+pub(crate) struct DistArgs {
     /// Build without a profile of the daemon's work, which takes root and three times as long: it is a tenth slower
     #[arg(long)]
     untrained: bool,
@@ -55,7 +55,7 @@ pub(crate) fn programs(metadata: &Metadata) -> impl Iterator<Item = &'static Pro
 }
 
 /// Builds them into a directory of their own, which it returns.
-pub(crate) fn build(args: &Args) -> Result<PathBuf, Error> {
+pub(crate) fn build(args: &DistArgs) -> Result<PathBuf, Error> {
     let metadata = cargo::metadata()?;
     let directory = metadata.target_directory.join("dist");
     fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
@@ -72,16 +72,16 @@ pub(crate) fn build(args: &Args) -> Result<PathBuf, Error> {
 }
 
 /// Builds the daemon, and leaves it where cargo does.
-pub(crate) fn main(args: &Args) -> Result<PathBuf, Error> {
+pub(crate) fn main(args: &DistArgs) -> Result<PathBuf, Error> {
     one(MAIN, args)
 }
 
 /// Builds the CNI plugin, and leaves it where cargo does.
 pub(crate) fn cni() -> Result<PathBuf, Error> {
-    one(CNI, &Args { untrained: true })
+    one(CNI, &DistArgs { untrained: true })
 }
 
-fn one(name: &'static str, args: &Args) -> Result<PathBuf, Error> {
+fn one(name: &'static str, args: &DistArgs) -> Result<PathBuf, Error> {
     let metadata = cargo::metadata()?;
     let program = programs(&metadata).find(|program| program.name == name);
     let missing = || Error::Answer { program: "cargo metadata", reason: format!("no package has {name}") };
@@ -89,7 +89,7 @@ fn one(name: &'static str, args: &Args) -> Result<PathBuf, Error> {
 }
 
 /// Builds one of them, where cargo leaves it.
-fn build_program(metadata: &Metadata, program: &Program, args: &Args) -> Result<PathBuf, Error> {
+fn build_program(metadata: &Metadata, program: &Program, args: &DistArgs) -> Result<PathBuf, Error> {
     if args.untrained || !program.trained {
         return compile(program, &[], &metadata.target_directory);
     }

@@ -49,7 +49,7 @@ enum Command {
     /// Run every fuzz target for a while
     Fuzz(fuzz::Args),
     /// Build the programs as they are shipped: by a profile of their work, and linked statically
-    Dist(dist::Args),
+    Dist(dist::DistArgs),
     /// Build a Debian package of them
     Deb(deb::Args),
     /// Prove that dependencies point downwards and unsafe stays where it may be
@@ -77,5 +77,17 @@ fn main() -> ExitCode {
             eprintln!("xtask: {error}");
             ExitCode::from(error.exit_code())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    /// clap finds what does not go together, such as two groups of one name, only when a command is asked for.
+    #[test]
+    fn every_command_can_be_asked_for() {
+        Cli::command().debug_assert();
     }
 }

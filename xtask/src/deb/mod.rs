@@ -20,7 +20,7 @@ pub(crate) struct Args {
     #[arg(long)]
     fast: bool,
     #[command(flatten)]
-    dist: dist::Args,
+    dist: dist::DistArgs,
 }
 
 /// How it is packed.
