@@ -5,7 +5,7 @@
 //! probe. They come back with the host.
 
 use crate::engine::{entropy, now};
-use crate::shared::{Reach, Shared};
+use crate::reach::{Reach, Shared};
 use crate::shared_state::{Changes, put_peer, remove_peer};
 use crate::state::HostState;
 use crate::{Engine, Error, records};

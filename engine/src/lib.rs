@@ -36,6 +36,7 @@ mod overlay;
 mod parents;
 mod peers;
 mod pool;
+mod reach;
 mod reconcile;
 mod records;
 mod recover;

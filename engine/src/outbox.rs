@@ -84,7 +84,7 @@ impl Engine {
         let key = key(&letter.gone.id);
         let txn = Txn::new().put(key, records::json(letter));
         self.local.commit(txn).map_err(Error::store("note the end of endpoint", &letter.gone.name))?;
-        self.shared.iter().for_each(crate::shared::Shared::owe);
+        self.shared.iter().for_each(crate::reach::Shared::owe);
         Ok(())
     }
 
@@ -172,14 +172,14 @@ impl Engine {
         for letter in letters {
             if self.away().is_some() {
                 // A try would keep its address from being used again for as long as it takes to fail.
-                self.shared.iter().for_each(crate::shared::Shared::owe);
+                self.shared.iter().for_each(crate::reach::Shared::owe);
                 return;
             }
             match self.deliver(&letter.gone.id) {
                 Ok(None) => {}
                 Ok(Some(missing)) => self.record_lost(&missing),
                 Err(error) => {
-                    self.shared.iter().for_each(crate::shared::Shared::owe);
+                    self.shared.iter().for_each(crate::reach::Shared::owe);
                     return tracing::warn!(%error, "the store is to be told later");
                 }
             }
@@ -198,7 +198,7 @@ impl Engine {
     fn deliver(&self, gone: &EndpointId) -> Result<Option<EndpointId>, Error> {
         // An attach may be taking the address over just now, or a detach be giving it back.
         let Some(_mine) = self.reservations.try_take(gone.to_string()) else {
-            self.shared.iter().for_each(crate::shared::Shared::owe);
+            self.shared.iter().for_each(crate::reach::Shared::owe);
             return Ok(None);
         };
         let Some(letter) = self.letter(gone)? else { return Ok(None) };

@@ -2,7 +2,7 @@
 
 use crate::Engine;
 use crate::engine::now;
-use crate::shared::Reach;
+use crate::reach::Reach;
 use model::view::{Finding, Health, Status, StoreState};
 use model::{SandboxStatus, Timestamp};
 use std::time::{Duration, Instant};

@@ -31,23 +31,29 @@ pub(crate) struct DistArgs {
 }
 
 /// The daemon and its command line.
-const MAIN: &str = "trunkline";
+const MAIN: Program =
+    Program { name: "trunkline", package: "trunkline", profile: "dist", freestanding: false, trained: true };
 
 /// The CNI plugin.
-const CNI: &str = "trunkline-cni";
+const CNI: Program = Program {
+    name: "trunkline-cni",
+    package: "trunkline-relay",
+    profile: "plugin",
+    freestanding: true,
+    trained: false,
+};
+
+/// The plugin of Podman's netavark.
+const NETAVARK: Program = Program {
+    name: "trunkline-netavark",
+    package: "trunkline-netavark",
+    profile: "plugin",
+    freestanding: false,
+    trained: false,
+};
 
 /// The program for people, and the plugins for engines, which are started anew for every call.
-const PROGRAMS: [Program; 3] = [
-    Program { name: MAIN, package: "trunkline", profile: "dist", freestanding: false, trained: true },
-    Program { name: CNI, package: "trunkline-relay", profile: "plugin", freestanding: true, trained: false },
-    Program {
-        name: "trunkline-netavark",
-        package: "trunkline-netavark",
-        profile: "plugin",
-        freestanding: false,
-        trained: false,
-    },
-];
+const PROGRAMS: [Program; 3] = [MAIN, CNI, NETAVARK];
 
 /// The programs that the workspace has.
 pub(crate) fn programs(metadata: &Metadata) -> impl Iterator<Item = &'static Program> {
@@ -73,19 +79,12 @@ pub(crate) fn build(args: &DistArgs) -> Result<PathBuf, Error> {
 
 /// Builds the daemon, and leaves it where cargo does.
 pub(crate) fn main(args: &DistArgs) -> Result<PathBuf, Error> {
-    one(MAIN, args)
+    build_program(&cargo::metadata()?, &MAIN, args)
 }
 
 /// Builds the CNI plugin, and leaves it where cargo does.
 pub(crate) fn cni() -> Result<PathBuf, Error> {
-    one(CNI, &DistArgs { untrained: true })
-}
-
-fn one(name: &'static str, args: &DistArgs) -> Result<PathBuf, Error> {
-    let metadata = cargo::metadata()?;
-    let program = programs(&metadata).find(|program| program.name == name);
-    let missing = || Error::Answer { program: "cargo metadata", reason: format!("no package has {name}") };
-    build_program(&metadata, program.ok_or_else(missing)?, args)
+    compile(&CNI, &[], &cargo::metadata()?.target_directory)
 }
 
 /// Builds one of them, where cargo leaves it.
@@ -150,7 +149,7 @@ pub(crate) fn for_tests(trunkline: &Path, cni: &Path) -> Result<PathBuf, Error> 
     let directory = metadata.target_directory.join("dist-test");
     fs::create_dir_all(&directory).map_err(Error::file("make", &directory))?;
     for program in programs(&metadata) {
-        let built = if program.name == CNI { cni.to_owned() } else { trunkline.with_file_name(program.name) };
+        let built = if program.name == CNI.name { cni.to_owned() } else { trunkline.with_file_name(program.name) };
         let (bytes, placed) = (fs::read(&built).map_err(Error::file("read", &built))?, directory.join(program.name));
         fs::write(&placed, bytes).map_err(Error::file("write", &placed))?;
         let executable = fs::Permissions::from_mode(0o755);

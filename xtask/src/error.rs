@@ -29,7 +29,7 @@ pub(crate) enum Error {
     RootForVm,
     /// The daemon can't be built by a profile of its work.
     #[error(
-        "the daemon is shipped as built by a profile of its work, which can't be had: {0}; go without: --untrained"
+        "the daemon is shipped as built by a profile of its work, which can't be had: {0}; `bench`, `dist` and `deb` go without by --untrained"
     )]
     Untrained(String),
     /// apt-get failed, also after an update and a second try.
