@@ -1,7 +1,7 @@
 //! The daemon under measurement: the real program, in a directory of its own.
 
 use crate::Error;
-use api::{Blocking, Client, call};
+use api::{Client, call};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -84,7 +84,7 @@ impl Daemon {
     }
 
     fn ask(&self) -> Result<(), api::ClientError> {
-        Blocking::connect(&self.socket())?.send(&call::status()).map(drop)
+        Client::connect(&self.socket())?.send(&call::status()).map(drop)
     }
 
     fn last_words(&self, status: std::process::ExitStatus) -> String {
@@ -98,12 +98,13 @@ impl Daemon {
     }
 
     /// Connections to it.
-    pub(crate) async fn clients(&self, count: usize) -> Result<Vec<Client>, Error> {
-        let mut clients = Vec::with_capacity(count);
-        for _ in 0..count {
-            clients.push(Client::connect(self.socket()).await.map_err(Error::api("connect to the daemon"))?);
-        }
-        Ok(clients)
+    pub(crate) fn clients(&self, count: usize) -> Result<Vec<Client>, Error> {
+        (0..count).map(|_| self.client()).collect()
+    }
+
+    /// A connection to it.
+    pub(crate) fn client(&self) -> Result<Client, Error> {
+        Client::connect(&self.socket()).map_err(Error::api("connect to the daemon"))
     }
 
     /// Its processor time so far, user and system.

@@ -3,7 +3,7 @@
 use crate::daemon::{self, Daemon};
 use crate::table::render;
 use crate::{Error, host};
-use api::{Blocking, call};
+use api::call;
 use model::NetworkSpec;
 use model::request::{ConnectRequest, EndpointSpec, Target};
 use serde::Serialize;
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     host::enter_own()?;
     host::add_parents(&[PARENT.into()])?;
     let daemon = Daemon::start(&program, &args.directory)?;
-    let mut client = Blocking::connect(&daemon.socket()).map_err(Error::api("connect to the daemon"))?;
+    let mut client = daemon.client()?;
     let spec = NetworkSpec {
         name: NETWORK.into(),
         subnets: vec!["10.66.0.0/16".into()],

@@ -28,6 +28,29 @@ impl Quantiles {
     }
 }
 
+/// What tries of the same thing took, in milliseconds: machines have slower moments and faster ones.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub(crate) struct Spread {
+    /// How many there were.
+    pub(crate) count: usize,
+    /// The shortest.
+    pub(crate) best: f64,
+    /// The median.
+    pub(crate) median: f64,
+    /// The longest.
+    pub(crate) worst: f64,
+}
+
+impl Spread {
+    /// Of a sample in milliseconds; all zero if it is empty.
+    pub(crate) fn of(times: impl IntoIterator<Item = f64>) -> Self {
+        let mut sorted: Vec<f64> = times.into_iter().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |percent| nearest_rank(&sorted, percent);
+        Self { count: sorted.len(), best: at(0), median: at(50), worst: at(100) }
+    }
+}
+
 /// The smallest value that `percent` of the values do not exceed.
 fn nearest_rank(sorted: &[f64], percent: usize) -> f64 {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
@@ -57,6 +80,13 @@ mod tests {
         let q = Quantiles::of([Duration::from_micros(1500)]);
         assert_eq!((q.p50, q.max), (1.5, 1.5));
         assert_eq!(Quantiles::of([]).p99, 0.0);
+    }
+
+    #[test]
+    fn spreads() {
+        let spread = Spread::of([3.0, 1.0, 2.0, 9.0]);
+        assert_eq!(spread, Spread { count: 4, best: 1.0, median: 2.0, worst: 9.0 });
+        assert_eq!(Spread::of([]).best, 0.0);
     }
 
     #[test]

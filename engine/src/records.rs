@@ -9,10 +9,13 @@
 //! A host's own, in the store of its state directory: `parent/<link>/`, `sandbox/<sid>/` and what [`crate::outbox`]
 //! and [`crate::hosts`] keep there.
 
+mod network;
+
+pub(crate) use network::{network_json, read_network};
+
 use crate::Error;
 use model::{Endpoint, Host, HostId, Network, NetworkId, ProvisionedLink, Sandbox, Timestamp, Vni};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use store::{LeaseId, Store, Txn};
@@ -99,96 +102,16 @@ pub(crate) fn parse_claim(key: &str) -> Option<(ipnet::IpNet, IpAddr)> {
     Some((subnet.replace('_', "/").parse().ok()?, address.parse().ok()?))
 }
 
+/// Room for most records, in bytes.
+const RECORD: usize = 1024;
+
 pub(crate) fn json<T: Serialize>(record: &T) -> Vec<u8> {
+    let mut text = Vec::with_capacity(RECORD);
     // Records are maps with text keys and have no custom serializers: this cannot fail.
-    serde_json::to_vec(record).unwrap_or_default()
-}
-
-/// What libnetwork's record of a network has besides, so that what reads its store reads ours.
-const LIBNETWORK: &[&str] = &[
-    "addrSpace",
-    "attachable",
-    "configOnly",
-    "enableIPv6",
-    "generic",
-    "ingress",
-    "internal",
-    "ipamOptions",
-    "ipamType",
-    "ipamV4Config",
-    "ipamV4Info",
-    "ipamV6Config",
-    "ipamV6Info",
-    "networkType",
-    "persist",
-    "postIPv6",
-    "scope",
-];
-
-/// A network's record: our fields, and libnetwork's beside them.
-pub(crate) fn network_json(network: &Network) -> Vec<u8> {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(network) else { return Vec::new() };
-    let stored = network.settings.driver.has_stored_peers();
-    let (scope, space) = if stored { ("global", "GlobalDefault") } else { ("local", "LocalDefault") };
-    let (v4, v6): (Vec<_>, Vec<_>) = network.subnets.iter().partition(|s| !s.is_ipv6());
-    fields.insert("created".into(), network.created.to_string().into());
-    fields.insert("created_ms".into(), network.created.0.into());
-    fields.entry("inDelete").or_insert(false.into());
-    let more = json!({
-        "addrSpace": space, "attachable": false, "configOnly": false, "enableIPv6": network.ipv6(),
-        "generic": {
-            "com.docker.network.enable_ipv6": network.ipv6(), "com.docker.network.generic": network.options,
-        },
-        "ingress": false, "internal": network.settings.internal, "ipamOptions": {}, "ipamType": "default",
-        "ipamV4Config": ipam_config(&v4), "ipamV4Info": ipam_info(&v4, space),
-        "ipamV6Config": ipam_config(&v6), "ipamV6Info": ipam_info(&v6, space),
-        "networkType": network.settings.driver.kind().to_string(), "persist": true, "postIPv6": false, "scope": scope,
-    });
-    if let Value::Object(more) = more {
-        fields.extend(more);
+    match serde_json::to_writer(&mut text, record) {
+        Ok(()) => text,
+        Err(_) => Vec::new(),
     }
-    json(&fields)
-}
-
-/// JSON in a text, as libnetwork keeps it.
-fn ipam_config(subnets: &[&model::Subnet]) -> String {
-    // libnetwork knows prefixes only.
-    let sub_pool = |s: &model::Subnet| match s.range {
-        Some(model::AddressRange::Prefix(prefix)) => prefix.to_string(),
-        Some(model::AddressRange::Span(..)) | None => String::new(),
-    };
-    let one = |s: &&model::Subnet| {
-        json!({
-            "PreferredPool": s.prefix.to_string(), "SubPool": sub_pool(s),
-            "Gateway": s.gateway.map(|g| g.to_string()).unwrap_or_default(), "AuxAddresses": s.aux,
-        })
-    };
-    Value::Array(subnets.iter().map(one).collect()).to_string()
-}
-
-fn ipam_info(subnets: &[&model::Subnet], space: &str) -> String {
-    let one = |s: &&model::Subnet| {
-        let gateway = s.gateway.and_then(|g| ipnet::IpNet::new(g, s.prefix.prefix_len()).ok());
-        let data = json!({
-            "AddressSpace": space, "Gateway": gateway.map(|g| g.to_string()).unwrap_or_default(),
-            "Pool": s.prefix.to_string(),
-        });
-        json!({ "IPAMData": data.to_string(), "PoolID": format!("{space}/{}", s.prefix) })
-    };
-    Value::Array(subnets.iter().map(one).collect()).to_string()
-}
-
-/// Reads a network's record.
-pub(crate) fn read_network(key: &str, value: &[u8]) -> Result<Network, Error> {
-    let wrong = |error: serde_json::Error| Error::Record { key: key.into(), reason: error.to_string() };
-    let mut fields: Map<String, Value> = serde_json::from_slice(value).map_err(wrong)?;
-    for name in LIBNETWORK {
-        fields.remove(*name);
-    }
-    if let Some(created) = fields.remove("created_ms") {
-        fields.insert("created".into(), created);
-    }
-    serde_json::from_value(Value::Object(fields)).map_err(wrong)
 }
 
 /// Reads any other record.
@@ -275,11 +198,9 @@ pub(crate) fn bind_endpoint(
         None => Txn::new().exists(key),
     };
     let owner = || format!("endpoint {}", endpoint.id);
-    let txn = txn
-        .absent(endpoint_key(endpoint))
-        .absent(endpoint_name_key(endpoint))
-        .put(endpoint_key(endpoint), json(endpoint))
-        .put(endpoint_name_key(endpoint), endpoint.id.as_str());
+    let (key, name_key) = (endpoint_key(endpoint), endpoint_name_key(endpoint));
+    let txn =
+        txn.absent(key.clone()).absent(name_key.clone()).put(key, json(endpoint)).put(name_key, endpoint.id.as_str());
     endpoint.ep_iface.addresses().fold(txn, |txn, address| {
         let key = claim_key(network, address.addr());
         let txn = match bound.get(&key) {
@@ -292,16 +213,19 @@ pub(crate) fn bind_endpoint(
 
 /// Removes an endpoint with its name if its record is there; its claims stand alone then, with this value.
 pub(crate) fn return_endpoint(network: &Network, endpoint: &Endpoint, owner: &str) -> Txn {
-    let txn =
-        Txn::new().exists(endpoint_key(endpoint)).delete(endpoint_key(endpoint)).delete(endpoint_name_key(endpoint));
+    let txn = unname_endpoint(endpoint);
     endpoint.ep_iface.addresses().fold(txn, |txn, a| txn.put(claim_key(network, a.addr()), owner))
 }
 
 /// Removes an endpoint with its name and claims if its record is there; otherwise nothing (a conflict).
 pub(crate) fn delete_endpoint(network: &Network, endpoint: &Endpoint) -> Txn {
-    let txn =
-        Txn::new().exists(endpoint_key(endpoint)).delete(endpoint_key(endpoint)).delete(endpoint_name_key(endpoint));
+    let txn = unname_endpoint(endpoint);
     endpoint.ep_iface.addresses().fold(txn, |txn, a| txn.delete(claim_key(network, a.addr())))
+}
+
+fn unname_endpoint(endpoint: &Endpoint) -> Txn {
+    let key = endpoint_key(endpoint);
+    Txn::new().exists(key.clone()).delete(key).delete(endpoint_name_key(endpoint))
 }
 
 /// Writes a host, held by its lease.

@@ -159,7 +159,7 @@ fn endpoint(state: &State, endpoint: &Endpoint) -> Option<EndpointView> {
 
 /// What its link is to have, whatever the host: an overlay's way out is another link's.
 fn routes(network: &Network, endpoint: &Endpoint) -> Vec<EndpointRoute> {
-    plan::endpoint(network, endpoint).routes.into_iter().map(route).collect()
+    plan::routes(network, endpoint).into_iter().map(route).collect()
 }
 
 fn route(planned: plan::Route) -> EndpointRoute {

@@ -4,7 +4,7 @@ use super::Contender;
 use crate::Error;
 use crate::daemon::Daemon;
 use crate::plugin::process;
-use api::{Blocking, call};
+use api::{Client, call};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use std::process::Command;
 const NETWORK: &str = "bench";
 
 enum Way {
-    Api(Blocking),
+    Api(Client),
     Command { program: PathBuf, socket: PathBuf },
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Ours {
 impl Ours {
     /// By the API. Makes the network that both ways use.
     pub(super) fn by_api(daemon: &Daemon) -> Result<Self, Error> {
-        let mut client = Blocking::connect(&daemon.socket()).map_err(Error::api("connect to the daemon"))?;
+        let mut client = daemon.client()?;
         let spec = NetworkSpec {
             name: NETWORK.into(),
             driver: "macvlan".into(),

@@ -3,7 +3,7 @@
 use super::stage::{Stage, attach, client, detach};
 use crate::Error;
 use crate::stats::Quantiles;
-use api::Blocking;
+use api::Client;
 use kernel::{Events, KernelEvent};
 use lab::{Sandbox, StoreServer};
 use model::view::EndpointView;
@@ -74,7 +74,7 @@ pub(super) fn await_event(
 
 /// An attach: the time until it is answered, and until its entries stand on the other host.
 fn timed_attach(
-    client: &mut Blocking,
+    client: &mut Client,
     heard: &Heard,
     sandbox: &Sandbox,
 ) -> Result<(EndpointView, Duration, Duration), Error> {
@@ -97,7 +97,7 @@ fn timed_attach(
 
 /// A detach: the time until its entries are gone from the other host.
 fn timed_detach(
-    client: &mut Blocking,
+    client: &mut Client,
     heard: &Heard,
     sandbox: &Sandbox,
     endpoint: &EndpointView,

@@ -1,7 +1,7 @@
 //! The hosts, and what runs on them.
 
 use crate::Error;
-use api::{Blocking, call};
+use api::{Client, call};
 use kernel::{Events, Kernel, Rtnl, SandboxPath};
 use lab::{EtcdOptions, EtcdServer, Host, Site, StoreServer, Switch, TestDaemon};
 use model::NetworkSpec;
@@ -106,17 +106,17 @@ pub(super) fn daemon<'h>(host: &'h Host, program: &Path, etcd: &EtcdServer<'_>) 
     Ok(TestDaemon::start_program_with(host, program, &arguments)?)
 }
 
-pub(super) fn client(daemon: &TestDaemon<'_>) -> Result<Blocking, Error> {
-    Blocking::connect(&daemon.socket()).map_err(Error::api("connect to the daemon"))
+pub(super) fn client(daemon: &TestDaemon<'_>) -> Result<Client, Error> {
+    Client::connect(&daemon.socket()).map_err(Error::api("connect to the daemon"))
 }
 
-pub(super) fn attach(client: &mut Blocking, namespace: &Path) -> Result<EndpointView, Error> {
+pub(super) fn attach(client: &mut Client, namespace: &Path) -> Result<EndpointView, Error> {
     let endpoint = EndpointSpec { network: NETWORK.into(), ..EndpointSpec::default() };
     let request = ConnectRequest { target: Target::Path(namespace.into()), endpoint, define: None };
     client.send(&call::connect(NETWORK, &request)).map_err(Error::api("attach"))
 }
 
-pub(super) fn detach(client: &mut Blocking, namespace: &Path) -> Result<(), Error> {
+pub(super) fn detach(client: &mut Client, namespace: &Path) -> Result<(), Error> {
     let request = DisconnectRequest { target: Target::Path(namespace.into()) };
     client.send(&call::disconnect(NETWORK, &request)).map(drop).map_err(Error::api("detach"))
 }

@@ -49,27 +49,21 @@ pub(crate) struct Alone {
 
 /// Attaches fresh sandboxes to the workload's first network on a parent that is there before; in turn
 /// with each, the floor and durable writes in `base`.
-pub(super) async fn measure(
-    workload: &Workload,
-    daemon: &Daemon,
-    scene: &Scene<'_>,
-    base: &Path,
-) -> Result<Alone, Error> {
+pub(super) fn measure(workload: &Workload, daemon: &Daemon, scene: &Scene<'_>, base: &Path) -> Result<Alone, Error> {
     let given = |parent: &String| workload.given.contains(parent) || workload.manual.iter().any(|l| l.name == *parent);
     let network = workload.networks.iter().find(|n| n.options.get("parent").is_some_and(given));
     let network = network.ok_or_else(|| Error::Wrong("no network is on a parent that is there before".into()))?;
-    let mut clients = daemon.clients(1).await?;
-    let [client] = clients.as_mut_slice() else { return Err(Error::Wrong("there is no client".into())) };
+    let mut client = daemon.client()?;
     let create = call::create_network(network);
-    client.send(&create).await.map_err(Error::api(&create))?;
+    client.send(&create).map_err(Error::api(&create))?;
     let (mut hand, mut disk) = (Hand::new()?, Disk::new(base)?);
     let mut times: [Vec<Duration>; 7] = Default::default();
     for n in 0..COUNT {
         let sandboxes = (Sandbox::new()?, Sandbox::new()?);
         rest();
-        let attach = connect(client, &network.name, &sandboxes.0).await?;
+        let attach = connect(&mut client, &network.name, &sandboxes.0)?;
         rest();
-        let detach = disconnect(client, &network.name, &sandboxes.0).await?;
+        let detach = disconnect(&mut client, &network.name, &sandboxes.0)?;
         rest();
         let floor = scene.one(&mut hand, &sandboxes.1)?;
         let writes = disk.write(n)?;
@@ -80,7 +74,7 @@ pub(super) async fn measure(
         }
     }
     let remove = call::remove_network(&network.name);
-    client.send(&remove).await.map_err(Error::api(&remove))?;
+    client.send(&remove).map_err(Error::api(&remove))?;
     let [attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync] = times.map(Quantiles::of);
     Ok(Alone { attach, detach, floor_attach, floor_detach, store_commit, redb_commit, fdatasync })
 }
@@ -89,18 +83,18 @@ fn rest() {
     thread::sleep(PAUSE);
 }
 
-async fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
+fn connect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
     let endpoint = EndpointSpec { network: network.into(), ..EndpointSpec::default() };
     let call = call::connect(network, &ConnectRequest { target: Target::Path(sandbox.path()), endpoint, define: None });
     let begin = Instant::now();
-    client.send(&call).await.map_err(Error::api(&call))?;
+    client.send(&call).map_err(Error::api(&call))?;
     Ok(begin.elapsed())
 }
 
-async fn disconnect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
+fn disconnect(client: &mut Client, network: &str, sandbox: &Sandbox) -> Result<Duration, Error> {
     let call = call::disconnect(network, &DisconnectRequest { target: Target::Path(sandbox.path()) });
     let begin = Instant::now();
-    client.send(&call).await.map_err(Error::api(&call))?;
+    client.send(&call).map_err(Error::api(&call))?;
     Ok(begin.elapsed())
 }
 

@@ -27,19 +27,18 @@ pub(crate) fn links_of_host(kernel: &Rtnl) -> Result<BTreeSet<String>, Error> {
 
 /// Asserts that every endpoint has its link, up, with the addresses asked for and promised, and that
 /// the daemon finds no fault itself.
-pub(crate) async fn all_is_there(
+pub(crate) fn all_is_there(
     workload: &Workload,
     kernel: &Rtnl,
     sandboxes: &[Sandbox],
     views: &[EndpointView],
-    clients: &mut [Client],
+    client: &mut Client,
 ) -> Result<Made, Error> {
-    let client = first(clients)?;
-    let networks = client.send(&call::networks()).await.map_err(Error::api("list the networks"))?;
+    let networks = client.send(&call::networks()).map_err(Error::api("list the networks"))?;
     if networks.len() != workload.networks.len() {
         return Err(Error::Wrong(format!("{} networks were made of {}", networks.len(), workload.networks.len())));
     }
-    let findings = client.send(&call::check()).await.map_err(Error::api("check"))?;
+    let findings = client.send(&call::check()).map_err(Error::api("check"))?;
     if let Some(finding) = findings.first() {
         return Err(Error::Wrong(format!("check: {} {}: {}", finding.object, finding.name, finding.problem)));
     }
@@ -65,11 +64,11 @@ pub(crate) async fn all_is_there(
 }
 
 /// Asserts that links and records are as before.
-pub(crate) async fn nothing_is_left(
+pub(crate) fn nothing_is_left(
     kernel: &Rtnl,
     sandboxes: &[Sandbox],
     before: &BTreeSet<String>,
-    clients: &mut [Client],
+    client: &mut Client,
 ) -> Result<(), Error> {
     let after = links_of_host(kernel)?;
     if after != *before {
@@ -81,18 +80,13 @@ pub(crate) async fn nothing_is_left(
             return Err(Error::Wrong(format!("{} is left in a sandbox", link.info.name)));
         }
     }
-    let client = first(clients)?;
-    let networks = client.send(&call::networks()).await.map_err(Error::api("list the networks"))?.len();
-    let endpoints = client.send(&call::endpoints()).await.map_err(Error::api("list the endpoints"))?.len();
-    let leftovers = client.send(&call::gc(true)).await.map_err(Error::api("gc"))?.len();
+    let networks = client.send(&call::networks()).map_err(Error::api("list the networks"))?.len();
+    let endpoints = client.send(&call::endpoints()).map_err(Error::api("list the endpoints"))?.len();
+    let leftovers = client.send(&call::gc(true)).map_err(Error::api("gc"))?.len();
     if networks + endpoints + leftovers > 0 {
         return Err(Error::Wrong(format!("left: {networks} networks, {endpoints} endpoints, {leftovers} leftovers")));
     }
     Ok(())
-}
-
-fn first(clients: &mut [Client]) -> Result<&mut Client, Error> {
-    clients.first_mut().ok_or_else(|| Error::Wrong("there are no clients".into()))
 }
 
 /// The macvlans and ipvlans in a sandbox.

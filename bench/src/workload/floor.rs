@@ -1,8 +1,9 @@
-//! The same objects straight from the kernel: the best that several ways and several tries give.
+//! The same objects straight from the kernel, by the best of several ways, in turns with the daemon's rounds: both
+//! are measured in the machine's slower moments and in its faster ones.
 
 use super::check::Made;
 use crate::raw::{Attachment, Hand, Parent};
-use crate::stats::ms;
+use crate::stats::{Spread, ms};
 use crate::{Error, host};
 use kernel::{Kernel, Rtnl};
 use lab::Sandbox;
@@ -13,9 +14,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How often each way is tried.
-const TRIES: usize = 3;
 
 /// Threads that create.
 const MAKERS: [usize; 3] = [1, 2, 16];
@@ -30,21 +28,24 @@ const FIRST_INDEX: u32 = 100_000;
 /// not the next one's.
 pub(super) const PAUSE: Duration = Duration::from_millis(500);
 
+/// What each way took, by its name.
+type Ways<T> = BTreeMap<String, T>;
+
 /// The floor's figures.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Floor {
-    /// The best of `create`, in milliseconds.
-    pub(crate) create_all_ms: f64,
-    /// The best of `create_declared`, in milliseconds.
-    pub(crate) create_declared_ms: f64,
-    /// The best of `remove`, in milliseconds.
-    pub(crate) remove_all_ms: f64,
-    /// Every way of creating, each with its best try.
-    pub(crate) create: BTreeMap<String, f64>,
-    /// The same with what the networks declare besides: IPv6's settings and the alias.
-    pub(crate) create_declared: BTreeMap<String, f64>,
-    /// Every way of removing, each with its best try.
-    pub(crate) remove: BTreeMap<String, f64>,
+    /// Of the best way of creating.
+    pub(crate) create_all: Spread,
+    /// Of the best way of creating with what the networks declare besides: IPv6's settings and the alias.
+    pub(crate) create_declared_all: Spread,
+    /// Of the best way of removing.
+    pub(crate) remove_all: Spread,
+    /// Every way of creating.
+    pub(crate) create: Ways<Spread>,
+    /// The same with what the networks declare besides.
+    pub(crate) create_declared: Ways<Spread>,
+    /// Every way of removing.
+    pub(crate) remove: Ways<Spread>,
 }
 
 /// How much of a link is made.
@@ -65,37 +66,53 @@ enum Removal {
     Closing(usize),
 }
 
-/// Measures.
-pub(super) fn measure(scene: &Scene<'_>) -> Result<Floor, Error> {
-    let made = scene.made;
-    let closing = (!made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
-    let removals: Vec<_> = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).collect();
-    let (mut create, mut declared, mut remove) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-    let note = |into: &mut BTreeMap<String, f64>, way: String, time: Duration| {
-        let best = into.entry(way).or_insert(f64::INFINITY);
-        *best = best.min(ms(time));
-    };
-    // One way and the other in turns.
-    let ways: Vec<_> =
-        MAKERS.into_iter().flat_map(|makers| [(makers, Making::Bare), (makers, Making::Declared)]).collect();
-    for attempt in 0..TRIES * ways.len() {
-        let ((makers, making), removal) = (ways[attempt % ways.len()], removals[attempt % removals.len()]);
-        let (time, sandboxes) = scene.make(makers, making)?;
-        let into = if making == Making::Bare { &mut create } else { &mut declared };
-        note(into, format!("{makers} threads"), time);
-        thread::sleep(PAUSE);
-        let (way, time) = scene.remove(sandboxes, removal)?;
-        note(&mut remove, way, time);
+/// The tries so far, in milliseconds.
+#[derive(Default)]
+pub(super) struct Tries {
+    create: Ways<Vec<f64>>,
+    create_declared: Ways<Vec<f64>>,
+    remove: Ways<Vec<f64>>,
+}
+
+impl Tries {
+    /// Tries every way once.
+    pub(super) fn add(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
+        let closing = (!scene.made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
+        let mut removals = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).cycle();
+        for makers in MAKERS {
+            for making in [Making::Bare, Making::Declared] {
+                let (time, sandboxes) = scene.make(makers, making)?;
+                let create = if making == Making::Bare { &mut self.create } else { &mut self.create_declared };
+                create.entry(format!("{makers} threads")).or_default().push(ms(time));
+                thread::sleep(PAUSE);
+                let Some(removal) = removals.next() else { return Ok(()) };
+                let (way, time) = scene.remove(sandboxes, removal)?;
+                self.remove.entry(way).or_default().push(ms(time));
+            }
+        }
+        Ok(())
     }
-    let best = |ways: &BTreeMap<String, f64>| ways.values().copied().fold(f64::INFINITY, f64::min);
-    Ok(Floor {
-        create_all_ms: best(&create),
-        create_declared_ms: best(&declared),
-        remove_all_ms: best(&remove),
-        create,
-        create_declared: declared,
-        remove,
-    })
+
+    /// What came of them.
+    pub(super) fn floor(self) -> Floor {
+        let spreads = |tries: Ways<Vec<f64>>| -> Ways<Spread> {
+            tries.into_iter().map(|(way, times)| (way, Spread::of(times))).collect()
+        };
+        let (create, create_declared, remove) =
+            (spreads(self.create), spreads(self.create_declared), spreads(self.remove));
+        let best = |ways: &Ways<Spread>| {
+            let best = ways.values().min_by(|a, b| a.median.total_cmp(&b.median));
+            best.copied().unwrap_or_else(|| Spread::of([]))
+        };
+        Floor {
+            create_all: best(&create),
+            create_declared_all: best(&create_declared),
+            remove_all: best(&remove),
+            create,
+            create_declared,
+            remove,
+        }
+    }
 }
 
 /// What is to be made, and what is there already.

@@ -10,7 +10,7 @@ mod spec;
 
 use crate::daemon::{self, Daemon};
 use crate::{Error, host};
-use floor::Scene;
+use floor::{Scene, Tries};
 use kernel::Rtnl;
 use report::Report;
 use spec::Workload;
@@ -53,28 +53,26 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
     let manual =
         workload.manual.iter().map(|l| format!("link add link {} name {} up type vlan id {}", l.link, l.name, l.vlan));
     host::ip(&manual.collect::<Vec<_>>())?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(Error::io("start the clients' runtime"))?;
     let kernel = Rtnl::open()?;
 
     let daemon = Daemon::start(&program, &args.directory)?;
     let clients = usize::from(args.clients);
-    let (mut rounds, mut made) = (Vec::new(), None);
+    let (mut rounds, mut tries, mut made) = (Vec::new(), Tries::default(), None);
     for _ in 0..args.rounds {
         thread::sleep(floor::PAUSE);
-        let round = ours::round(&workload, &daemon, &kernel, clients, args.sandboxes_beforehand);
-        let (round, seen) = runtime.block_on(round)?;
+        let (round, seen) = ours::round(&workload, &daemon, &kernel, clients, args.sandboxes_beforehand)?;
         rounds.push(round);
+        // The daemon is there meanwhile, with nothing to do: no network is left.
+        tries.add(&Scene::new(&seen, args.sandboxes_beforehand, &kernel)?)?;
         made = Some(seen);
     }
     let made = made.ok_or_else(|| Error::Wrong("there was no round".into()))?;
     let scene = Scene::new(&made, args.sandboxes_beforehand, &kernel)?;
-    let alone = runtime.block_on(alone::measure(&workload, &daemon, &scene, &args.directory))?;
+    let alone = alone::measure(&workload, &daemon, &scene, &args.directory)?;
     daemon.stop()?;
-    let floor = floor::measure(&scene)?;
     survivors(&workload, &kernel)?;
 
-    let report = Report::new(args, &workload, rounds, alone, floor);
+    let report = Report::new(args, &workload, rounds, alone, tries.floor());
     if args.json { report.json() } else { Ok(report.table()) }
 }
 

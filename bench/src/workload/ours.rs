@@ -14,9 +14,9 @@ use model::view::EndpointView;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
-use tokio::task::{JoinSet, spawn_blocking};
 
 /// One round's figures, in milliseconds.
 #[derive(Debug, Clone, Serialize)]
@@ -50,7 +50,7 @@ pub(crate) struct Round {
 }
 
 /// Runs one round; tells too what the kernel showed when all was made.
-pub(crate) async fn round(
+pub(crate) fn round(
     workload: &Workload,
     daemon: &Daemon,
     kernel: &Rtnl,
@@ -58,28 +58,29 @@ pub(crate) async fn round(
     beforehand: bool,
 ) -> Result<(Round, Made), Error> {
     let source = Sandboxes::new(beforehand, workload.endpoints.len())?;
-    let mut clients = daemon.clients(clients).await?;
+    let (mut clients, mut observer) = (daemon.clients(clients)?, daemon.client()?);
     let before = check::links_of_host(kernel)?;
     let cpu = spent(daemon);
 
-    let networks = workload.networks.iter().map(call::create_network).collect();
-    let created = all(&mut clients, networks).await?;
-    let attached = attach_all(&mut clients, &workload.endpoints, source).await?;
+    let created = all(&mut clients, &workload.networks.iter().map(call::create_network).collect::<Vec<_>>())?;
+    let attached = attach_all(&mut clients, &workload.endpoints, &source)?;
     let (sandboxes, views): (Vec<Sandbox>, Vec<EndpointView>) = attached.answers.into_iter().unzip();
 
     let creating = difference(spent(daemon), cpu);
-    let made = check::all_is_there(workload, kernel, &sandboxes, &views, &mut clients).await?;
+    let made = check::all_is_there(workload, kernel, &sandboxes, &views, &mut observer)?;
     let cpu = spent(daemon);
 
     let disconnect = |(spec, sandbox): (&EndpointSpec, &Sandbox)| {
         let request = DisconnectRequest { target: Target::Path(sandbox.path()) };
         call::disconnect(&spec.network, &request)
     };
-    let detached = all(&mut clients, workload.endpoints.iter().zip(&sandboxes).map(disconnect).collect()).await?;
-    let removed = all(&mut clients, workload.networks.iter().map(|n| call::remove_network(&n.name)).collect()).await?;
+    let disconnects: Vec<_> = workload.endpoints.iter().zip(&sandboxes).map(disconnect).collect();
+    let detached = all(&mut clients, &disconnects)?;
+    let removals: Vec<_> = workload.networks.iter().map(|n| call::remove_network(&n.name)).collect();
+    let removed = all(&mut clients, &removals)?;
 
     let removing = difference(spent(daemon), cpu);
-    check::nothing_is_left(kernel, &sandboxes, &before, &mut clients).await?;
+    check::nothing_is_left(kernel, &sandboxes, &before, &mut observer)?;
     let round = Round {
         create_networks_ms: ms(created.wall),
         attach_ms: ms(attached.wall),
@@ -133,95 +134,71 @@ impl Sandboxes {
         }
     }
 
-    /// That of this number, which is asked for once.
-    async fn take(&self, n: usize) -> Result<Sandbox, Error> {
-        let lost = |what: &str| Error::Wrong(format!("sandbox {n}: {what}"));
+    /// That of this number, which is asked for once; `home` is the calling thread's.
+    fn take(&self, n: usize, home: &Home) -> Result<Sandbox, Error> {
         match self {
-            Self::Fresh => {
-                let made = spawn_blocking(|| Home::here()?.sandbox()).await;
-                made.map_err(|e| lost(&e.to_string()))?
-            }
+            Self::Fresh => home.sandbox(),
             Self::Beforehand(all) => {
                 let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
-                all.get_mut(n).and_then(Option::take).ok_or_else(|| lost("there is none"))
+                let taken = all.get_mut(n).and_then(Option::take);
+                taken.ok_or_else(|| Error::Wrong(format!("there is no sandbox {n}")))
             }
         }
     }
 }
 
-/// Makes all calls, each client one after another, whichever is next.
-async fn all<T>(clients: &mut Vec<Client>, calls: Vec<Call<T>>) -> Result<Done<T>, Error>
-where
-    T: DeserializeOwned + Send + 'static,
-{
-    let (calls, next) = (Arc::new(calls), Arc::new(AtomicUsize::new(0)));
-    side_by_side(clients, |client| work_off(client, Arc::clone(&calls), Arc::clone(&next))).await
+/// Makes all calls.
+fn all<T: DeserializeOwned + Send>(clients: &mut [Client], calls: &[Call<T>]) -> Result<Done<T>, Error> {
+    side_by_side(clients, calls.len(), |client, _, n| {
+        let begin = Instant::now();
+        let answer = client.send(&calls[n]).map_err(Error::api(&calls[n]))?;
+        Ok((answer, begin.elapsed()))
+    })
 }
 
-/// Attaches all sandboxes, each client one after another; their answers are in the endpoints' order.
-async fn attach_all(
-    clients: &mut Vec<Client>,
+/// Attaches all sandboxes.
+fn attach_all(
+    clients: &mut [Client],
     endpoints: &[EndpointSpec],
-    sandboxes: Sandboxes,
+    sandboxes: &Sandboxes,
 ) -> Result<Done<(Sandbox, EndpointView)>, Error> {
-    let work = Arc::new((endpoints.to_vec(), sandboxes, AtomicUsize::new(0)));
-    side_by_side(clients, |client| attach_some(client, Arc::clone(&work))).await
-}
-
-async fn attach_some(
-    mut client: Client,
-    work: Arc<(Vec<EndpointSpec>, Sandboxes, AtomicUsize)>,
-) -> Result<(Client, Outcomes<(Sandbox, EndpointView)>), Error> {
-    let (endpoints, sandboxes, next) = &*work;
-    let mut outcomes = Vec::new();
-    loop {
-        let n = next.fetch_add(1, Ordering::Relaxed);
-        let Some(spec) = endpoints.get(n) else { return Ok((client, outcomes)) };
-        let sandbox = sandboxes.take(n).await?;
-        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint: spec.clone(), define: None };
-        let call = call::connect(&spec.network, &request);
+    side_by_side(clients, endpoints.len(), |client, home, n| {
+        let sandbox = sandboxes.take(n, home)?;
+        let endpoint = endpoints[n].clone();
+        let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint, define: None };
+        let call = call::connect(&endpoints[n].network, &request);
         let begin = Instant::now();
-        let view = client.send(&call).await.map_err(Error::api(&call))?;
-        outcomes.push((n, (sandbox, view), begin.elapsed()));
-    }
+        let view = client.send(&call).map_err(Error::api(&call))?;
+        Ok(((sandbox, view), begin.elapsed()))
+    })
 }
 
-/// Has every client work, and collects what came of it.
-async fn side_by_side<T, F>(clients: &mut Vec<Client>, work: impl Fn(Client) -> F) -> Result<Done<T>, Error>
-where
-    T: Send + 'static,
-    F: Future<Output = Result<(Client, Outcomes<T>), Error>> + Send + 'static,
-{
-    let mut tasks = JoinSet::new();
+/// Does every piece of `count`, each client in a thread of its own, one after another, whichever is next.
+fn side_by_side<T: Send>(
+    clients: &mut [Client],
+    count: usize,
+    work: impl Fn(&mut Client, &Home, usize) -> Result<(T, Duration), Error> + Sync,
+) -> Result<Done<T>, Error> {
+    let next = AtomicUsize::new(0);
+    let life = |client: &mut Client| {
+        let (home, mut outcomes) = (Home::here()?, Vec::new());
+        loop {
+            let n = next.fetch_add(1, Ordering::Relaxed);
+            if n >= count {
+                return Ok(outcomes);
+            }
+            outcomes.push((n, work(client, &home, n)?));
+        }
+    };
     let begin = Instant::now();
-    for client in clients.drain(..) {
-        tasks.spawn(work(client));
-    }
-    let mut outcomes = Vec::new();
-    while let Some(task) = tasks.join_next().await {
-        let (client, some) = task.map_err(|e| Error::Wrong(format!("a client panicked: {e}")))??;
-        clients.push(client);
-        outcomes.extend(some);
-    }
+    let lives: Result<Vec<_>, Error> = thread::scope(|scope| {
+        let running: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| life(client))).collect();
+        let panicked = |_| Err(Error::Wrong("a client panicked".into()));
+        running.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
+    });
     let wall = begin.elapsed();
-    outcomes.sort_by_key(|(n, _, _)| *n);
-    let times = outcomes.iter().map(|(_, _, time)| *time).collect();
-    Ok(Done { answers: outcomes.into_iter().map(|(_, answer, _)| answer).collect(), times, wall })
-}
-
-type Outcomes<T> = Vec<(usize, T, Duration)>;
-
-async fn work_off<T: DeserializeOwned>(
-    mut client: Client,
-    calls: Arc<Vec<Call<T>>>,
-    next: Arc<AtomicUsize>,
-) -> Result<(Client, Outcomes<T>), Error> {
-    let mut outcomes = Vec::new();
-    loop {
-        let n = next.fetch_add(1, Ordering::Relaxed);
-        let Some(call) = calls.get(n) else { return Ok((client, outcomes)) };
-        let begin = Instant::now();
-        let answer = client.send(call).await.map_err(Error::api(call))?;
-        outcomes.push((n, answer, begin.elapsed()));
-    }
+    let mut outcomes: Vec<_> = lives?.into_iter().flatten().collect();
+    outcomes.sort_by_key(|(n, _)| *n);
+    let (answers, times) = outcomes.into_iter().map(|(_, outcome)| outcome).unzip();
+    Ok(Done { answers, times, wall })
 }

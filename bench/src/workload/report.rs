@@ -6,9 +6,10 @@ use super::floor::Floor;
 use super::ours::Round;
 use super::spec::Workload;
 use crate::Error;
-use crate::stats::{Quantiles, ratio};
+use crate::stats::{Quantiles, Spread, ratio};
 use crate::table::{ms, render, times};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Docker's time for one round of the macvlan form, in seconds: Docker 20.10.24 on a 2-core machine of
@@ -40,11 +41,15 @@ pub(crate) struct Report {
     directory: String,
     file_system: String,
     rounds: Vec<Round>,
+    /// The rounds together.
+    create_all: Spread,
+    /// The rounds together.
+    remove_all: Spread,
     floor: Floor,
-    /// Ours over the floor's, of each round.
-    create_all_ratio: Vec<Option<f64>>,
-    /// Ours over the floor's, of each round.
-    remove_all_ratio: Vec<Option<f64>>,
+    /// Ours over the floor's, medians.
+    create_all_ratio: Option<f64>,
+    /// Ours over the floor's, medians.
+    remove_all_ratio: Option<f64>,
     alone: Alone,
     /// One attach over (the floor's attach + the store's commit), medians.
     attach_ratio: Option<f64>,
@@ -58,6 +63,8 @@ pub(crate) struct Report {
 impl Report {
     pub(crate) fn new(args: &Args, workload: &Workload, rounds: Vec<Round>, alone: Alone, floor: Floor) -> Self {
         let directory = &args.directory;
+        let create_all = Spread::of(rounds.iter().map(|r| r.create_all_ms));
+        let remove_all = Spread::of(rounds.iter().map(|r| r.remove_all_ms));
         Self {
             form: if args.macvlan_only { "macvlan" } else { "talk" },
             kernel: read("/proc/sys/kernel/osrelease"),
@@ -68,8 +75,10 @@ impl Report {
             sandboxes_beforehand: args.sandboxes_beforehand,
             directory: directory.display().to_string(),
             file_system: file_system(directory),
-            create_all_ratio: rounds.iter().map(|r| ratio(r.create_all_ms, floor.create_all_ms)).collect(),
-            remove_all_ratio: rounds.iter().map(|r| ratio(r.remove_all_ms, floor.remove_all_ms)).collect(),
+            create_all,
+            remove_all,
+            create_all_ratio: ratio(create_all.median, floor.create_all.median),
+            remove_all_ratio: ratio(remove_all.median, floor.remove_all.median),
             attach_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.store_commit.p50),
             attach_redb_ratio: ratio(alone.attach.p50, alone.floor_attach.p50 + alone.redb_commit.p50),
             docker_recorded: args.macvlan_only.then_some(DOCKER),
@@ -97,15 +106,12 @@ impl Report {
              Linux {kernel}, {cpus} processors, store in {directory} ({file_system})\n\n"
         );
         text += &render(&self.totals());
-        text +=
-            &format!("\nthe floor: the same {objects}, addresses and routes by raw rtnetlink, in place; the best of\n");
-        text += &format!("  create: {}\n  remove: {}\n", ways(&self.floor.create), ways(&self.floor.remove));
-        let best = self.rounds.iter().map(|r| r.create_all_ms).fold(f64::INFINITY, f64::min);
         text += &format!(
-            "  create with what the networks declare besides (IPv6's settings, the alias): {}; best round {}\n\n",
-            ways(&self.floor.create_declared),
-            times(ratio(best, self.floor.create_declared_ms))
+            "\nThe floor: the same {objects}, addresses and routes by raw rtnetlink, in place, once in each way after \
+             each round\n\n"
         );
+        text += &render(&self.beside_the_floor());
+        text.push('\n');
         text += &render(&self.calls());
         text.push('\n');
         text += &render(&self.one());
@@ -125,35 +131,45 @@ impl Report {
             "networks",
             "attach",
             "create all",
-            "floor",
-            "",
             "detach",
             "networks rm",
             "remove all",
-            "floor",
-            "",
             "daemon's CPU",
             "clients' CPU",
             "machine's CPU",
         ])];
         for (n, r) in self.rounds.iter().enumerate() {
-            rows.push(vec![
-                format!("round {}", n + 1),
-                ms(r.create_networks_ms),
-                ms(r.attach_ms),
-                ms(r.create_all_ms),
-                ms(self.floor.create_all_ms),
-                times(self.create_all_ratio[n]),
-                ms(r.detach_ms),
-                ms(r.remove_networks_ms),
-                ms(r.remove_all_ms),
-                ms(self.floor.remove_all_ms),
-                times(self.remove_all_ratio[n]),
-                ms(r.daemon_cpu_ms),
-                ms(r.client_cpu_ms),
-                ms(r.machine_cpu_ms),
-            ]);
+            let times = [
+                r.create_networks_ms,
+                r.attach_ms,
+                r.create_all_ms,
+                r.detach_ms,
+                r.remove_networks_ms,
+                r.remove_all_ms,
+                r.daemon_cpu_ms,
+                r.client_cpu_ms,
+                r.machine_cpu_ms,
+            ];
+            rows.push([format!("round {}", n + 1)].into_iter().chain(times.map(ms)).collect());
         }
+        rows
+    }
+
+    /// Each way of the floor, and what the daemon took over it: medians, and the best of either.
+    fn beside_the_floor(&self) -> Vec<Vec<String>> {
+        let mut rows = vec![cells(&["ms", "best", "median", "worst", "ours: medians", "the best of each"])];
+        let row = |name: String, spread: &Spread| vec![name, ms(spread.best), ms(spread.median), ms(spread.worst)];
+        let mut add = |what: &str, ours: &Spread, floor: &BTreeMap<String, Spread>| {
+            rows.push(row(what.to_owned(), ours));
+            for (way, floor) in floor {
+                let over = [ratio(ours.median, floor.median), ratio(ours.best, floor.best)];
+                let line = row(format!("  floor: {way}"), floor).into_iter().chain(over.map(times));
+                rows.push(line.collect());
+            }
+        };
+        add("create all", &self.create_all, &self.floor.create);
+        add("create all, with IPv6's settings and the alias", &self.create_all, &self.floor.create_declared);
+        add("remove all", &self.remove_all, &self.floor.remove);
         rows
     }
 
@@ -197,10 +213,6 @@ fn cells(words: &[&str]) -> Vec<String> {
 
 fn quantiles(name: &str, q: &Quantiles) -> Vec<String> {
     vec![name.to_owned(), ms(q.p50), ms(q.p95), ms(q.p99), ms(q.max)]
-}
-
-fn ways(ways: &std::collections::BTreeMap<String, f64>) -> String {
-    ways.iter().map(|(way, time)| format!("{way} {} ms", ms(*time))).collect::<Vec<_>>().join("; ")
 }
 
 fn read(path: &str) -> String {

@@ -1,6 +1,6 @@
 //! Identifiers: 256 random bits, written as 64 hexadecimal digits, as Docker's.
 
-use crate::Error;
+use crate::{Error, hex};
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -15,13 +15,8 @@ macro_rules! id {
         impl $name {
             /// An identifier out of 32 bytes of entropy.
             pub fn from_entropy(bytes: [u8; 32]) -> Self {
-                use fmt::Write;
-                let mut text = String::with_capacity(64);
-                for byte in bytes {
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "{byte:02x}");
-                }
-                Self(text.into())
+                let digits = bytes.into_iter().flat_map(hex::digits);
+                Self(digits.map(char::from).collect::<String>().into())
             }
 
             /// All 64 digits.

@@ -10,6 +10,7 @@ mod driver;
 mod endpoint;
 mod error;
 mod handed;
+mod hex;
 mod host;
 mod id;
 mod link;

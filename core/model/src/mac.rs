@@ -1,6 +1,6 @@
 //! Link-layer addresses.
 
-use crate::Error;
+use crate::{Error, hex};
 use serde::{Deserialize, Serialize, Serializer};
 use std::{fmt, net::Ipv4Addr, str::FromStr};
 
@@ -62,8 +62,12 @@ impl FromStr for MacAddr {
 
 impl fmt::Display for MacAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        f.pad(&format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}"))
+        let mut text = [b':'; 17];
+        for (digits, byte) in text.chunks_mut(3).zip(self.0) {
+            digits[..2].copy_from_slice(&hex::digits(byte));
+        }
+        // Digits and colons are UTF-8.
+        f.pad(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 

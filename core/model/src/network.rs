@@ -80,12 +80,13 @@ pub struct Network {
     /// The driver options as they were written, for `inspect`.
     pub options: BTreeMap<String, String>,
     /// Whether it is being removed: no endpoint may join it any more.
-    #[serde(default, rename = "inDelete", skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, rename = "inDelete")]
     pub in_delete: bool,
     /// The addresses of the host's shim (`host_access`), once claimed. Hosts that share a store have a record each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shim: Vec<std::net::IpAddr>,
-    /// When it was made.
+    /// When it was made. libnetwork's records have the same as a text, under `created`.
+    #[serde(rename = "created_ms")]
     pub created: Timestamp,
 }
 
@@ -95,18 +96,13 @@ impl Network {
 
     /// Whether its parent is a dummy of its own: there is no way out whatever is asked for.
     pub fn has_own_dummy(&self) -> bool {
-        let dummy = Self::dummy_name(self.settings.driver.kind(), &self.id);
-        self.parent.as_ref().is_some_and(|parent| dummy == Some(parent.to_string()))
+        let id = |prefix| self.parent.as_ref()?.as_str().strip_prefix(prefix);
+        dummy_prefix(self.settings.driver.kind()).and_then(id) == Some(self.id.short())
     }
 
     /// The name of the dummy of a network without a parent, as Docker's drivers name it; an overlay needs none.
     pub fn dummy_name(driver: DriverKind, id: &NetworkId) -> Option<String> {
-        let prefix = match driver {
-            DriverKind::Macvlan => "dm",
-            DriverKind::Ipvlan => "di",
-            DriverKind::Overlay => return None,
-        };
-        Some(format!("{prefix}-{}", id.short()))
+        dummy_prefix(driver).map(|prefix| format!("{prefix}{}", id.short()))
     }
 
     /// The subnet that an address of the network lies in.
@@ -122,5 +118,13 @@ impl Network {
     /// Whether it has IPv4 subnets.
     pub fn ipv4(&self) -> bool {
         self.subnets.iter().any(|s| !s.is_ipv6())
+    }
+}
+
+fn dummy_prefix(driver: DriverKind) -> Option<&'static str> {
+    match driver {
+        DriverKind::Macvlan => Some("dm-"),
+        DriverKind::Ipvlan => Some("di-"),
+        DriverKind::Overlay => None,
     }
 }

@@ -44,7 +44,8 @@ pub(crate) fn ipv6_sysctls(ipv6: bool, accept_ra: bool) -> Vec<Sysctl> {
     }
 }
 
-fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
+/// The routes by the link of an endpoint.
+pub fn routes(network: &Network, endpoint: &Endpoint) -> Vec<Route> {
     let mine: Vec<IpNet> = endpoint.ep_iface.addresses().collect();
     let on_link = |destination| Route { destination, via: None, source: None, metric: None };
     let default = |route: Route| Route { metric: metric(&route, endpoint.route_priority), ..route };

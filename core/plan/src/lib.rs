@@ -19,7 +19,7 @@ mod peer_table;
 mod show;
 
 pub use delta::delta;
-pub use endpoint::{endpoint, gives_default_route};
+pub use endpoint::{endpoint, gives_default_route, routes};
 pub use error::Error;
 pub use facts::{Hardware, LinkInfo, SeenKind, SeenLink, is_link_local};
 pub use host::{provisioned, shim, shim_name, shim_tag};

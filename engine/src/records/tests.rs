@@ -1,5 +1,6 @@
 use super::*;
 use model::NetworkSpec;
+use serde_json::{Map, Value, json};
 
 /// A network with all that records have.
 pub(crate) fn network(id: u8, name: &str, subnet: &str) -> Network {

@@ -147,7 +147,7 @@ pub fn check_peers() -> Call<Vec<PeerCheck>> {
     call(Method::Post, path::CHECK_PEERS)
 }
 
-/// What hosts share, as `trunkline store import` reads it: a JSON object a line. Read by [`crate::Blocking::lines`].
+/// What hosts share, as `trunkline store import` reads it: a JSON object a line. Read by [`crate::Client::lines`].
 pub fn export() -> Call<Box<serde_json::value::RawValue>> {
     call(Method::Get, path::EXPORT)
 }
@@ -158,7 +158,7 @@ pub fn gc(dry_run: bool) -> Call<Vec<Finding>> {
 }
 
 /// Events of the past, from `since` on (none: none of the past if `follow`, else all that are kept),
-/// and with `follow` those to come, until [`crate::ClientError::Ended`] if they are read too slowly. Read by [`crate::Blocking::lines`].
+/// and with `follow` those to come, until [`crate::ClientError::Ended`] if they are read too slowly. Read by [`crate::Client::lines`].
 pub fn events(since: Option<Timestamp>, follow: bool) -> Call<model::view::Event> {
     let mut query: Vec<String> = since.map(|t| format!("since={}", t.0)).into_iter().collect();
     if follow {

@@ -1,128 +1,137 @@
-//! A client for asynchronous code: one connection, kept alive from call to call.
+//! A client for code that may wait: the command line, the processes that it leaves behind, and plugins that engines
+//! start for one call. It starts no runtime and no thread.
 
-use crate::{ClientError, ErrorBody, Stream, call::Call, error};
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::{Request, Response, header};
-use hyper_util::rt::TokioIo;
+use crate::http::{self, Head};
+use crate::{ClientError, ErrorBody, call::Call, error};
 use serde::de::DeserializeOwned;
-use std::marker::PhantomData;
+use std::fmt::Display;
+use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-/// A connection to the daemon. It carries one call at a time: for calls side by side, make several.
-/// When the daemon has closed it between calls, the next call connects anew.
+/// A connection to the daemon, kept alive from call to call. When the daemon has closed it between calls, the next
+/// call connects anew.
 #[derive(Debug)]
 pub struct Client {
     socket: PathBuf,
-    connection: SendRequest<Full<Bytes>>,
+    stream: BufReader<UnixStream>,
+    /// Whether the daemon has answered on it, and may have closed it since.
+    used: bool,
 }
 
 impl Client {
-    /// Connects, within a tokio runtime.
-    pub async fn connect(socket: impl Into<PathBuf>) -> Result<Self, ClientError> {
-        let socket = socket.into();
-        let connection = open(&socket).await?;
-        Ok(Self { socket, connection })
+    /// Connects.
+    pub fn connect(socket: &Path) -> Result<Self, ClientError> {
+        Ok(Self { socket: socket.to_owned(), stream: open(socket)?, used: false })
     }
 
-    /// Makes a call and reads the whole answer.
-    pub async fn send<T: DeserializeOwned>(&mut self, call: &Call<T>) -> Result<T, ClientError> {
-        let response = self.exchange(call).await?;
-        let body = read(&self.socket, response).await?;
-        serde_json::from_slice(&body).map_err(|error| misread(call, &error))
-    }
-
-    /// Makes a call whose answer is one JSON value a line, to be read as they come. The connection
-    /// belongs to the lines from then on.
-    pub async fn lines<T: DeserializeOwned>(mut self, call: &Call<T>) -> Result<Lines<T>, ClientError> {
-        let response = self.exchange(call).await?;
-        Ok(Lines {
-            call: call.to_string(),
-            values: PhantomData,
-            socket: self.socket,
-            _connection: self.connection,
-            body: response.into_body(),
-            buffer: Vec::new(),
+    /// Makes a call and waits for the answer.
+    pub fn send<T: DeserializeOwned>(&mut self, call: &Call<T>) -> Result<T, ClientError> {
+        let head = self.exchange(call)?;
+        let mut body = Vec::new();
+        http::body(&mut self.stream, &head).read_to_end(&mut body).map_err(|e| self.broken(&e))?;
+        self.keep(&head);
+        if (200..300).contains(&head.status) {
+            return serde_json::from_slice(&body).map_err(|error| misread(call, &error));
+        }
+        Err(match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(body) => ClientError::Refused { status: head.status, message: body.error, reason: body.reason },
+            Err(_) => ClientError::Refused {
+                status: head.status,
+                message: format!("the daemon answered {call} with status {}", head.status),
+                reason: None,
+            },
         })
     }
 
-    /// Sends the request; an answer that is an error becomes one.
-    async fn exchange<T>(&mut self, call: &Call<T>) -> Result<Response<Incoming>, ClientError> {
-        if self.connection.ready().await.is_err() {
-            self.connection = open(&self.socket).await?;
+    /// Makes a call whose answer is one value a line, and hands each to `each` until that returns
+    /// false, the answer ends, or `limit` is over.
+    pub fn lines<T: DeserializeOwned>(
+        mut self,
+        call: &Call<T>,
+        limit: Option<Duration>,
+        mut each: impl FnMut(T) -> bool,
+    ) -> Result<(), ClientError> {
+        let until = limit.map(|limit| Instant::now() + limit);
+        let head = self.exchange(call)?;
+        if !(200..300).contains(&head.status) {
+            let mut body = Vec::new();
+            http::body(&mut self.stream, &head).read_to_end(&mut body).map_err(|e| self.broken(&e))?;
+            let message = serde_json::from_slice::<ErrorBody>(&body).map(|body| body.error);
+            let message = message.unwrap_or_else(|_| format!("the daemon answered {call} with status {}", head.status));
+            return Err(ClientError::Refused { status: head.status, message, reason: None });
         }
-        let request = Request::builder()
-            .method(call.method.to_string().as_str())
-            .uri(&call.path)
-            .header(header::HOST, "trunkline")
-            .header(header::CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(call.body.clone())))
-            .map_err(|error| misread(call, &error))?;
-        let response = self.connection.send_request(request).await.map_err(|error| broken(&self.socket, &error))?;
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let body = read(&self.socket, response).await?;
-        let (message, reason) = match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(body) => (body.error, body.reason),
-            Err(_) => (format!("the daemon answered {call} with {status}"), None),
-        };
-        Err(ClientError::Refused { status: status.as_u16(), message, reason })
-    }
-}
-
-/// Values that arrive one a line.
-#[derive(Debug)]
-pub struct Lines<T> {
-    call: String,
-    values: PhantomData<fn() -> T>,
-    socket: PathBuf,
-    /// Dropped earlier, it would end the connection.
-    _connection: SendRequest<Full<Bytes>>,
-    body: Incoming,
-    buffer: Vec<u8>,
-}
-
-impl<T: DeserializeOwned> Lines<T> {
-    /// The next value; none when the daemon has ended the answer.
-    pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
+        // A descriptor of its own: what waits for the answer is the reader below.
+        let stream = self.stream.get_ref().try_clone().map_err(|e| self.broken(&e))?;
+        let mut body = http::body(&mut self.stream, &head);
+        let mut line = Vec::new();
         loop {
-            if let Some(end) = self.buffer.iter().position(|b| *b == b'\n') {
-                let line: Vec<u8> = self.buffer.drain(..=end).collect();
-                return error::value(&self.call, &line).map(Some);
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(());
             }
-            match self.body.frame().await {
-                None => return Ok(None),
-                Some(Ok(frame)) => self.buffer.extend(frame.into_data().unwrap_or_default()),
-                Some(Err(error)) => return Err(broken(&self.socket, &error)),
+            let read = stream.set_read_timeout(left).and_then(|()| http::line(&mut body, &mut line));
+            match read {
+                Ok(false) => return Ok(()),
+                Ok(true) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => return Ok(()),
+                Err(error) => return Err(broken(&self.socket, &error)),
+            }
+            let value = error::value(call, &line)?;
+            line.clear();
+            if !each(value) {
+                return Ok(());
             }
         }
     }
+
+    /// Sends a request and reads the head of the answer.
+    fn exchange<T>(&mut self, call: &Call<T>) -> Result<Head, ClientError> {
+        if self.used && !is_open(&self.stream) {
+            self.stream = open(&self.socket)?;
+        }
+        let request = http::request(call.method, &call.path, &call.body);
+        self.stream.get_mut().write_all(&request).map_err(|e| self.broken(&e))?;
+        self.used = true;
+        http::head(&mut self.stream).map_err(|e| self.broken(&e))
+    }
+
+    /// After an answer: a connection that the daemon closes with it is not used again.
+    fn keep(&mut self, head: &Head) {
+        if head.closes {
+            // The next call finds it closed.
+            let _ = self.stream.get_ref().shutdown(std::net::Shutdown::Both);
+        }
+    }
+
+    fn broken(&self, error: &io::Error) -> ClientError {
+        broken(&self.socket, error)
+    }
 }
 
-async fn open(socket: &Path) -> Result<SendRequest<Full<Bytes>>, ClientError> {
-    let unreachable = |source| ClientError::Unreachable { socket: socket.into(), source };
-    // At once: a unix socket's connect waits only while the daemon's backlog is full.
-    let stream = UnixStream::connect(socket).and_then(Stream::new).map_err(unreachable)?;
-    let (sender, connection) =
-        handshake(TokioIo::new(stream)).await.map_err(|error| unreachable(std::io::Error::other(error)))?;
-    // It ends when the sender is dropped or the daemon closes; either side's calls tell of errors.
-    tokio::spawn(connection);
-    Ok(sender)
+fn open(socket: &Path) -> Result<BufReader<UnixStream>, ClientError> {
+    let stream = UnixStream::connect(socket);
+    let stream = stream.map_err(|source| ClientError::Unreachable { socket: socket.into(), source })?;
+    Ok(BufReader::new(stream))
 }
 
-async fn read(socket: &Path, response: Response<Incoming>) -> Result<Bytes, ClientError> {
-    let body = response.into_body().collect().await.map_err(|error| broken(socket, &error))?;
-    Ok(body.to_bytes())
+/// Whether the daemon has neither closed the connection nor said anything that nobody asked for.
+fn is_open(stream: &BufReader<UnixStream>) -> bool {
+    let socket = stream.get_ref();
+    let look = || {
+        socket.set_nonblocking(true)?;
+        let read = (&*socket).read(&mut [0]);
+        socket.set_nonblocking(false)?;
+        read
+    };
+    stream.buffer().is_empty() && look().is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
-fn broken(socket: &Path, error: &hyper::Error) -> ClientError {
+fn broken(socket: &Path, error: &io::Error) -> ClientError {
     ClientError::Broken { socket: socket.into(), reason: error.to_string() }
 }
 
-fn misread(call: &impl ToString, error: &dyn std::error::Error) -> ClientError {
+fn misread(call: &impl ToString, error: &impl Display) -> ClientError {
     ClientError::Answer { call: call.to_string(), reason: error.to_string() }
 }

@@ -3,12 +3,11 @@
 //! HTTP/1.1 with JSON bodies, version 1 below `/v1`. Requests and answers are the types of
 //! [`model::request`] and [`model::view`]; an answer with a status of 400 or more has an [`ErrorBody`].
 //!
-//! A [`call::Call`] says what is asked and what type answers it; `Client` (feature `async`) sends it from asynchronous
-//! code, [`Blocking`] from everywhere else:
+//! A [`call::Call`] says what is asked and what type answers it; [`Client`] sends it:
 //!
 //! ```no_run
 //! # use trunkline_api as api;
-//! let mut daemon = api::Blocking::connect(std::path::Path::new(api::DEFAULT_SOCKET))?;
+//! let mut daemon = api::Client::connect(std::path::Path::new(api::DEFAULT_SOCKET))?;
 //! for network in daemon.send(&api::call::networks())? {
 //!     println!("{}", network.name);
 //! }
@@ -17,23 +16,15 @@
 
 #![forbid(unsafe_code)]
 
-mod blocking;
 pub mod call;
-#[cfg(feature = "async")]
 mod client;
 mod error;
 mod http;
 mod method;
 pub mod path;
-#[cfg(feature = "async")]
-mod stream;
 
-pub use blocking::Blocking;
-#[cfg(feature = "async")]
-pub use client::{Client, Lines};
+pub use client::Client;
 pub use error::ClientError;
-#[cfg(feature = "async")]
-pub use stream::Stream;
 
 use model::view::Reason;
 use serde::{Deserialize, Serialize};

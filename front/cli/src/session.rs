@@ -28,8 +28,8 @@ impl Session {
     }
 
     /// A connection.
-    pub(crate) fn daemon(&self) -> Result<api::Blocking, Error> {
-        Ok(api::Blocking::connect(&self.socket)?)
+    pub(crate) fn daemon(&self) -> Result<api::Client, Error> {
+        Ok(api::Client::connect(&self.socket)?)
     }
 }
 

@@ -4,7 +4,7 @@ use crate::error::Error;
 use crate::output;
 use crate::process::Process;
 use crate::session::{self, Session};
-use api::{Blocking, ClientError, call};
+use api::{Client, ClientError, call};
 use model::SandboxStatus;
 use model::view::SandboxView;
 use rustix::process::Signal;
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
     session::settle(errors, args.sandboxes.len())
 }
 
-fn tell(daemon: &mut Blocking, reference: &str) -> Result<(SandboxView, Option<Process>), Error> {
+fn tell(daemon: &mut Client, reference: &str) -> Result<(SandboxView, Option<Process>), Error> {
     let sandbox = daemon.send(&call::sandbox(reference))?;
     let process = if sandbox.status == SandboxStatus::Running { Process::of(&sandbox) } else { None };
     if let Some(process) = &process {
@@ -54,7 +54,7 @@ fn tell(daemon: &mut Blocking, reference: &str) -> Result<(SandboxView, Option<P
 
 /// Waits for the end of a process until `deadline`, then kills it, then waits until the daemon knows.
 pub(crate) fn end(
-    daemon: &mut Blocking,
+    daemon: &mut Client,
     sandbox: &SandboxView,
     process: Option<&Process>,
     deadline: Instant,
@@ -71,7 +71,7 @@ pub(crate) fn end(
 }
 
 /// Waits until the daemon has it as ended, or (`--rm`) no more at all.
-fn known(daemon: &mut Blocking, sandbox: &SandboxView) -> Result<(), Error> {
+fn known(daemon: &mut Client, sandbox: &SandboxView) -> Result<(), Error> {
     let deadline = Instant::now() + END;
     loop {
         match daemon.send(&call::sandbox(sandbox.id.as_str())) {

@@ -5,6 +5,7 @@
 //! thread hears of a connection accepts it, reads its calls, carries them out and answers them: one wake-up,
 //! and nothing is made for it.
 
+mod stream;
 mod waiting;
 
 use axum::Router;
@@ -20,6 +21,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use stream::Stream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -112,7 +114,7 @@ fn serve(runtime: &Runtime, connection: Connection<'_>) {
 
 /// Once the daemon stops, the call under way is the last.
 async fn converse(stream: UnixStream, place: &Place<'_>) -> io::Result<()> {
-    let stream = api::Stream::new(stream)?;
+    let stream = Stream::new(stream)?;
     let routes = TowerToHyperService::new(place.router());
     let mut stopping = place.stopping();
     let connection =

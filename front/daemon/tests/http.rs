@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
-use api::{Blocking, Client, ClientError, ErrorBody, call};
+use api::call::{self, Call};
+use api::{Client, ClientError, ErrorBody};
 use engine::{Engine, EngineConfig};
 use kernel::fake::FakeKernel;
 use model::request::{ConnectRequest, EndpointSpec, Target};
@@ -11,7 +12,7 @@ use model::{NetworkSpec, Timestamp};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 use store::Redb;
 use tempfile::TempDir;
@@ -55,8 +56,8 @@ impl Site {
         self.directory.path().join("s")
     }
 
-    fn client(&self) -> Blocking {
-        Blocking::connect(&self.socket()).unwrap()
+    fn client(&self) -> Client {
+        Client::connect(&self.socket()).unwrap()
     }
 
     /// A request as it goes over the wire; status and error line of the answer.
@@ -199,24 +200,20 @@ fn paths_methods_and_queries() {
 fn events_of_the_past_and_those_to_come() {
     let site = Site::start();
     site.client().send(&call::create_network(&spec("one"))).unwrap();
-    site.runtime.block_on(async {
-        let mut follower = {
-            let client = Client::connect(site.socket()).await.unwrap();
-            client.lines::<Event>(&call::events(Some(Timestamp(0)), true)).await.unwrap()
-        };
-        assert_eq!(follower.next().await.unwrap().unwrap().name, "one");
-        let mut client = Client::connect(site.socket()).await.unwrap();
-        client.send(&call::remove_network("one")).await.unwrap();
-        let event = follower.next().await.unwrap().unwrap();
-        assert_eq!((event.object.as_str(), event.action.as_str()), ("network", "remove"));
-        let mut past =
-            Client::connect(site.socket()).await.unwrap().lines::<Event>(&call::events(None, false)).await.unwrap();
-        let mut count = 0;
-        while past.next().await.unwrap().is_some() {
-            count += 1;
-        }
-        assert_eq!(count, 2);
-    });
+    let follower = followed(&site, call::events(Some(Timestamp(0)), true));
+    assert_eq!(follower.recv().unwrap().name, "one");
+    site.client().send(&call::remove_network("one")).unwrap();
+    let event = follower.recv().unwrap();
+    assert_eq!((event.object.as_str(), event.action.as_str()), ("network", "remove"));
+    assert_eq!(followed(&site, call::events(None, false)).iter().count(), 2);
+}
+
+/// What a thread of its own reads of a stream, until that ends.
+fn followed(site: &Site, call: Call<Event>) -> mpsc::Receiver<Event> {
+    let (tell, told) = mpsc::channel();
+    let client = site.client();
+    std::thread::spawn(move || client.lines(&call, None, |event| tell.send(event).is_ok()).unwrap());
+    told
 }
 
 /// What a follower's events pass through: a thread of its own.
@@ -326,17 +323,16 @@ fn a_follower_that_does_not_read_is_cut_off_and_no_other() {
 #[test]
 fn a_stop_ends_streams_and_idle_connections() {
     let site = Site::start();
-    let Site { runtime, stop, server, directory } = site;
-    runtime.block_on(async {
-        let socket = directory.path().join("s");
-        let idle = Client::connect(socket.clone()).await.unwrap();
-        let mut follower =
-            Client::connect(socket.clone()).await.unwrap().lines::<Event>(&call::events(None, true)).await.unwrap();
-        stop.send_replace(true);
-        assert!(follower.next().await.unwrap().is_none());
-        server.await.unwrap();
-        drop(idle);
-    });
+    site.client().send(&call::create_network(&spec("one"))).unwrap();
+    let idle = site.client();
+    let follower = followed(&site, call::events(Some(Timestamp(0)), true));
+    // It is there.
+    follower.recv().unwrap();
+    let Site { runtime, stop, server, .. } = site;
+    stop.send_replace(true);
+    assert!(follower.recv().is_err());
+    runtime.block_on(server).unwrap();
+    drop(idle);
 }
 
 #[test]
@@ -367,7 +363,7 @@ fn a_client_finds_the_daemon_that_came_back() {
 
 #[test]
 fn nobody_there() {
-    let error = Blocking::connect(Path::new("/nonexistent/s")).unwrap_err().to_string();
+    let error = Client::connect(Path::new("/nonexistent/s")).unwrap_err().to_string();
     assert_eq!(
         error,
         "cannot reach the daemon at /nonexistent/s: No such file or directory; start it with `trunkline daemon`"

@@ -3,7 +3,7 @@
 use crate::document::{Attachment, Network, Status};
 use crate::spec::{self, IPAM_DRIVER, Wanted};
 use crate::{API_VERSION, Error};
-use api::{Blocking, ClientError, call};
+use api::{Client, ClientError, call};
 use model::request::{CheckRequest, ConnectRequest, DisconnectRequest, Target};
 use model::view::{EndpointView, NetworkView};
 use model::{DriverKind, NetworkSpec, Owner};
@@ -38,8 +38,8 @@ pub fn read<T: DeserializeOwned>(verb: &'static str, input: &[u8]) -> Result<T, 
 }
 
 impl Plugin<'_> {
-    fn connect(&self) -> Result<Blocking, Error> {
-        Ok(Blocking::connect(self.socket)?)
+    fn connect(&self) -> Result<Client, Error> {
+        Ok(Client::connect(self.socket)?)
     }
 
     /// Makes a network, or finds the one that is meant; the document as Podman is to keep it.
@@ -120,7 +120,7 @@ impl Plugin<'_> {
 }
 
 /// Makes a network by its definition with gateways, or finds one that is as defined.
-fn make(daemon: &mut Blocking, whole: &NetworkSpec, definition: &NetworkSpec) -> Result<NetworkView, Error> {
+fn make(daemon: &mut Client, whole: &NetworkSpec, definition: &NetworkSpec) -> Result<NetworkView, Error> {
     let name = definition.name.as_str();
     match daemon.send(&call::create_network(whole)) {
         Ok(created) => {
@@ -138,7 +138,7 @@ fn make(daemon: &mut Blocking, whole: &NetworkSpec, definition: &NetworkSpec) ->
     }
 }
 
-fn attach(daemon: &mut Blocking, name: &str, mut request: ConnectRequest) -> Result<EndpointView, Error> {
+fn attach(daemon: &mut Client, name: &str, mut request: ConnectRequest) -> Result<EndpointView, Error> {
     let refused = match daemon.send(&call::connect(name, &request)) {
         Err(error) if error.status() == CONFLICT => error,
         done => return Ok(done?),
@@ -160,7 +160,7 @@ fn attach(daemon: &mut Blocking, name: &str, mut request: ConnectRequest) -> Res
 }
 
 /// Detaches, unless that is done.
-fn detach(daemon: &mut Blocking, network: &str, owner: Owner) -> Result<(), ClientError> {
+fn detach(daemon: &mut Client, network: &str, owner: Owner) -> Result<(), ClientError> {
     match daemon.send(&call::disconnect(network, &DisconnectRequest { target: Target::Owner(owner) })) {
         Err(error) if error.status() == NOT_FOUND => Ok(()),
         done => done.map(drop),

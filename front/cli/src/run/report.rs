@@ -1,6 +1,6 @@
 //! Telling how a command ended: to a file first, for a daemon that is away, then to the daemon.
 
-use api::{Blocking, ClientError, call};
+use api::{Client, ClientError, call};
 use model::request::ExitReport;
 use model::view::SandboxView;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) fn ended(socket: &Path, sandbox: &SandboxView, code: u8) {
     let report = ExitReport { code: code.into() };
     let start = Instant::now();
     loop {
-        let told = Blocking::connect(socket)
+        let told = Client::connect(socket)
             .and_then(|mut daemon| daemon.send(&call::sandbox_exited(sandbox.id.as_str(), &report)));
         match told {
             Err(error) if again(&error) && start.elapsed() < PATIENCE => std::thread::sleep(PAUSE),

@@ -6,7 +6,7 @@ use super::report;
 use super::signals::Signals;
 use super::terminal::Terminal;
 use crate::error::Error;
-use api::{Blocking, call};
+use api::{Client, call};
 use model::view::SandboxView;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
@@ -30,7 +30,7 @@ pub(crate) fn supervise(
 ) -> Result<u8, Error> {
     let signals = Signals::new().map_err(failed("handle signals"))?;
     // Before there is a process: most often it is the daemon that is not there.
-    let mut daemon = Blocking::connect(&job.socket)?;
+    let mut daemon = Client::connect(&job.socket)?;
     let waiting = launch::launch(job, command, streams)?;
     let mut request = job.request.clone();
     request.pid = waiting.pid();

@@ -3,7 +3,7 @@
 //! refused or removed must not.
 
 use crate::chance::Chance;
-use api::{Blocking, ClientError, call};
+use api::{Client as Link, ClientError, call};
 use lab::{Host, Sandbox, TestDaemon};
 use model::NetworkSpec;
 use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
@@ -28,7 +28,7 @@ struct Client<'a> {
     endpoints: [Known; 2],
     chance: Chance,
     socket: &'a Path,
-    link: Option<Blocking>,
+    link: Option<Link>,
 }
 
 impl Client<'_> {
@@ -39,7 +39,7 @@ impl Client<'_> {
     /// One step of its life. False: the daemon is away.
     fn step(&mut self) -> bool {
         if self.link.is_none() {
-            let Ok(link) = Blocking::connect(self.socket) else { return false };
+            let Ok(link) = Link::connect(self.socket) else { return false };
             self.link = Some(link);
             return self.compare();
         }
@@ -184,7 +184,7 @@ pub(crate) fn survive(host: &Host, specs: Vec<NetworkSpec>, kills: u32) {
 
 fn leaves_nothing(daemon: &TestDaemon<'_>, clients: Vec<Client<'_>>, links: &[String]) {
     assert_eq!(daemon.ok(["check", "--format", "json"]).unwrap().trim(), "[]");
-    let mut link = Blocking::connect(&daemon.socket()).unwrap();
+    let mut link = Link::connect(&daemon.socket()).unwrap();
     for endpoint in link.send(&call::endpoints()).unwrap() {
         let target = Target::Path(endpoint.path);
         link.send(&call::disconnect(&endpoint.network, &DisconnectRequest { target })).unwrap();

@@ -206,6 +206,10 @@ impl<'a> Iterator for Messages<'a> {
     type Item = NetlinkBuffer<&'a [u8]>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            // The usual end, of which the check would make an error with words.
+            return None;
+        }
         let message = NetlinkBuffer::new_checked(self.0).ok()?;
         let length = (message.length() as usize).next_multiple_of(4).min(self.0.len());
         let (this, rest) = self.0.split_at(length);

@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// A connected socket.
 #[derive(Debug)]
-pub struct Stream {
+pub(super) struct Stream {
     socket: AsyncFd<UnixStream>,
     /// Whether it was read before.
     read: bool,
@@ -26,7 +26,7 @@ impl Stream {
     ///
     /// # Errors
     /// The runtime cannot watch the socket.
-    pub fn new(socket: UnixStream) -> io::Result<Self> {
+    pub(super) fn new(socket: UnixStream) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { socket: registered(socket, Interest::READABLE)?, read: false, full: None })
     }
