@@ -35,7 +35,7 @@ pub(crate) struct Spread {
     pub(crate) count: usize,
     /// The shortest.
     pub(crate) best: f64,
-    /// The median.
+    /// The median; of an even number, the mean of the two in the middle.
     pub(crate) median: f64,
     /// The longest.
     pub(crate) worst: f64,
@@ -46,8 +46,10 @@ impl Spread {
     pub(crate) fn of(times: impl IntoIterator<Item = f64>) -> Self {
         let mut sorted: Vec<f64> = times.into_iter().collect();
         sorted.sort_by(f64::total_cmp);
-        let at = |percent| nearest_rank(&sorted, percent);
-        Self { count: sorted.len(), best: at(0), median: at(50), worst: at(100) }
+        let at = |n: usize| sorted.get(n).copied().unwrap_or_default();
+        let last = sorted.len().saturating_sub(1);
+        let median = (at(last / 2) + at(last.div_ceil(2))) / 2.0;
+        Self { count: sorted.len(), best: at(0), median, worst: at(last) }
     }
 }
 
@@ -85,7 +87,8 @@ mod tests {
     #[test]
     fn spreads() {
         let spread = Spread::of([3.0, 1.0, 2.0, 9.0]);
-        assert_eq!(spread, Spread { count: 4, best: 1.0, median: 2.0, worst: 9.0 });
+        assert_eq!(spread, Spread { count: 4, best: 1.0, median: 2.5, worst: 9.0 });
+        assert_eq!(Spread::of([5.0, 1.0, 3.0]).median, 3.0);
         assert_eq!(Spread::of([]).best, 0.0);
     }
 

@@ -87,7 +87,7 @@ impl Engine {
         let mut done: Vec<Finding> =
             stale.iter().map(|i| finding("intent", intent_name(i), "an unfinished operation is undone")).collect();
         // One that can't be settled yet must not keep the others.
-        let settled = if dry_run { Ok(()) } else { self.settle_all(&stale) };
+        let mut settled = if dry_run { Ok(()) } else { self.settle_all(&stale) };
         done.extend(self.collect_parents(dry_run)?);
         done.extend(self.collect_strays(dry_run)?);
         done.extend(self.collect_orphans(dry_run)?);
@@ -104,8 +104,15 @@ impl Engine {
         let endpoints: Vec<Endpoint> = self.state().endpoints.values().cloned().collect();
         for endpoint in endpoints {
             let Place::Sandbox(at) = place(&endpoint.attachment) else { continue };
-            if self.kernel.namespace(&at.path).is_ok_and(|id| id == at.id) {
-                continue;
+            match self.kernel.is_there(&at) {
+                Ok(true) => continue,
+                Ok(false) => {}
+                // What can't be told, for want of descriptors perhaps, is no end, and keeps none of the others.
+                Err(error) => {
+                    let error = Error::kernel("look for the sandbox of endpoint", &endpoint.name)(error);
+                    settled = settled.and(Err(error));
+                    continue;
+                }
             }
             done.push(finding("endpoint", &endpoint.name, "its sandbox is gone: released"));
             if !dry_run {

@@ -105,13 +105,17 @@ fn adopt(looked: &Looked, takes_gateway: bool, subnets: &mut [Subnet], warnings:
         if let Some(gateway) = looked.facts.gateways.iter().find(here).copied().filter(|_| unset) {
             warnings.push(format!("gateway {gateway} is taken from {parent}'s own default route"));
             subnet.gateway = Some(gateway);
+            // Kept free already, perhaps as `router`: it is now, as the gateway.
+            subnet.aux.retain(|_, aux| *aux != gateway);
         }
         let addresses: Vec<IpAddr> = looked.facts.addresses.iter().map(IpNet::addr).collect();
-        for (n, address) in addresses.iter().filter(|a| subnet.prefix.contains(*a)).enumerate() {
+        for address in addresses.iter().filter(|a| subnet.prefix.contains(*a)) {
             if subnet.gateway != Some(*address) && !subnet.aux.values().any(|a| a == address) {
                 warnings.push(format!("{address} is {parent}'s own address and is given to no endpoint"));
-                let name = if n == 0 { parent.to_string() } else { format!("{parent}-{n}") };
-                subnet.aux.insert(name, *address);
+                // Somebody may have called another address by the link's name.
+                let names = [parent.to_string()].into_iter().chain((1..).map(|n| format!("{parent}-{n}")));
+                let free = names.into_iter().find(|name| !subnet.aux.contains_key(name));
+                free.map(|name| subnet.aux.insert(name, *address));
             }
         }
     }

@@ -11,7 +11,7 @@ use kernel::{Kernel, Place};
 use model::view::{DryRun, NetworkCreated, NetworkView};
 use model::{LinkName, Network, NetworkId, NetworkSpec, Parent, ProvisionedLink, Resolved};
 use plan::parent::{self, HostLinks};
-use plan::{LinkInfo, LinkPlan};
+use plan::{LinkInfo, LinkPlan, SeenKind};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,9 @@ use std::time::Duration;
 /// How often a creation that lost a race on a shared store is tried, and the pause before the next try.
 const TRIES: u32 = 64;
 const RACE: Duration = Duration::from_millis(10);
+
+/// The MTU of a fresh dummy (net/ethernet/eth.c, `ether_setup`).
+const DUMMY_MTU: u32 = 1500;
 
 impl Engine {
     /// Makes a network, and the parent that it asks for.
@@ -58,7 +61,7 @@ impl Engine {
             return Err(Error::Away { network: spec.name.clone(), reason });
         }
         let id = NetworkId::from_entropy(entropy()?);
-        let _mine = self.reservations.take(parent_keys(&resolved.parent).into_iter().chain([id.to_string()]));
+        let _mine = self.reservations.take(self.parent_keys(&resolved.parent).into_iter().chain([id.to_string()]));
         let draft = self.draft(id, spec, resolved, |state, draft| {
             state.provisioned.extend(draft.make.iter().map(|l| (l.name.clone(), l.clone())));
             state.unsettled.insert(draft.network.id.to_string());
@@ -181,7 +184,7 @@ impl Engine {
             ..NetworkSpec::default()
         };
         let asked = spec.resolve()?.parent;
-        let _mine = self.reservations.take(parent_keys(&asked));
+        let _mine = self.reservations.take(self.parent_keys(&asked));
         if self.state().provisioned.contains_key(parent) {
             return Ok(());
         }
@@ -262,18 +265,48 @@ impl Engine {
         let host = HostNow::new(self.kernel.as_ref());
         let driver = resolved.settings.driver;
         let choice = parent::choose(&resolved.parent, driver.kind(), &id, &host, &provisioned);
-        let there = choice.as_ref().ok().filter(|choice| choice.make.is_empty());
-        let there = there.and_then(|choice| host.link(choice.name.as_ref()?));
+        // The parent, or what is there of it: the link below those to be made.
+        let lowest = choice.as_ref().ok().and_then(|choice| match choice.make.first() {
+            Some(first) => host.link(first.lower()?),
+            None => host.link(choice.name.as_ref()?),
+        });
         if let Some(error) = host.error.into_inner() {
             return Err(Error::kernel("look for the parent of network", &spec.name)(error));
         }
         let choice = choice?;
-        let facts = match (&choice.name, there) {
+        if choice.name.is_some() {
+            self.look_below(lowest.as_ref(), resolved)?;
+        }
+        let facts = match (&choice.name, lowest.filter(|_| choice.make.is_empty())) {
             (Some(name), Some(link)) => self.look_at_parent(name, &link, resolved, &provisioned)?,
             _ => ParentFacts::default(),
         };
         let avoid = if resolved.default_ipv4 || resolved.default_ipv6 { self.host_prefixes()? } else { Vec::new() };
         Ok(Looked { id, choice, facts, avoid, ula: entropy()? })
+    }
+
+    /// Whether the link at the bottom of a parent can carry the network; none: the network's own dummy.
+    fn look_below(&self, lowest: Option<&LinkInfo>, resolved: &Resolved) -> Result<(), Error> {
+        let (carries, whose) = match lowest {
+            Some(link) => (link.mtu, format!("parent {}", link.name)),
+            None => (DUMMY_MTU, "a network without a parent".to_owned()),
+        };
+        if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > carries) {
+            return Err(Error::Invalid(format!("option mtu: {mtu} is more than the {carries} of {whose}")));
+        }
+        let Some(link) = lowest.filter(|_| !resolved.settings.driver.is_overlay()) else { return Ok(()) };
+        let card = self.card_below(link)?;
+        let hardware = card.name.parse().map(|name| self.kernel.hardware(&name)).unwrap_or_default();
+        Ok(parent::carry_on_card(&card.name, resolved.settings.driver, &hardware)?)
+    }
+
+    /// What VLANs lie on in the end.
+    fn card_below(&self, link: &LinkInfo) -> Result<LinkInfo, Error> {
+        if !matches!(link.kind, SeenKind::Vlan(_)) {
+            return Ok(link.clone());
+        }
+        let links = self.kernel.host_links().map_err(Error::kernel("look below parent", &link.name))?;
+        Ok(parent::card(link, &links).clone())
     }
 
     fn look_at_parent(
@@ -289,14 +322,11 @@ impl Engine {
             // Everything else would have to be described to us too: only for a link that has a master.
             let others = link.master.map(|_| self.kernel.host_links().map_err(failed())).transpose()?;
             let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
-            let uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
-            parent::carry(link, driver, &uppers, master, &self.kernel.hardware(parent))?;
-        }
-        if let Some(mtu) = resolved.settings.mtu.filter(|mtu| *mtu > link.mtu) {
-            return Err(Error::Invalid(format!(
-                "option mtu: {mtu} is more than the {} of parent {}",
-                link.mtu, link.name
-            )));
+            let mut uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
+            // The shims of networks on it are those networks' affair.
+            let shims: Vec<_> = self.settled_networks().iter().map(|n| plan::shim_tag(n).0).collect();
+            uppers.retain(|upper| !shims.contains(&upper.group));
+            parent::carry(link, driver, &uppers, master)?;
         }
         // An overlay's endpoints are not on its parent's LAN.
         if driver.is_overlay() { Ok(ParentFacts::default()) } else { self.parent_facts(link) }
@@ -395,6 +425,20 @@ impl Engine {
         Ok(commands)
     }
 
+    /// The keys under which the links that a request may make are reserved. Not the link below them, which
+    /// is left as it is, for VLANs of one trunk are made side by side; but one that goes with its last network.
+    fn parent_keys(&self, parent: &Parent) -> Vec<String> {
+        let key = |name: &LinkName| format!("parent {name}");
+        match parent {
+            Parent::None => Vec::new(),
+            Parent::Named { name, steps } => steps.iter().map(|s| key(&s.name)).chain([key(name)]).collect(),
+            Parent::Vlan(step) => {
+                let provisioned = self.state().provisioned.contains_key(&step.lower);
+                provisioned.then(|| key(&step.lower)).into_iter().chain([key(&step.name)]).collect()
+            }
+        }
+    }
+
     /// The keys under which a parent and the provisioned links below it are reserved.
     pub(crate) fn chain_keys(&self, parent: &LinkName) -> Vec<String> {
         let state = self.state();
@@ -408,20 +452,9 @@ impl Engine {
     }
 }
 
-/// The keys under which the links that a request may make are reserved. Not the link below them, which
-/// is left as it is: VLANs of one trunk are made side by side.
-fn parent_keys(parent: &Parent) -> Vec<String> {
-    let key = |name: &LinkName| format!("parent {name}");
-    match parent {
-        Parent::None => Vec::new(),
-        Parent::Named { name, steps } => steps.iter().map(|s| key(&s.name)).chain([key(name)]).collect(),
-        Parent::Vlan(step) => vec![key(&step.name)],
-    }
-}
-
 /// A VRF is a master too, but a routing table, not a switch: its ports can be parents.
 fn is_vrf(link: &LinkInfo) -> bool {
-    matches!(&link.kind, plan::SeenKind::Other(kind) if kind == "vrf")
+    matches!(&link.kind, SeenKind::Other(kind) if kind == "vrf")
 }
 
 /// The host's links, each looked at once.

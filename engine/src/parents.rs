@@ -3,7 +3,8 @@
 use crate::{Engine, Error};
 use model::LinkName;
 use model::view::ParentView;
-use plan::{LinkInfo, SeenKind, parent};
+use plan::parent::{self, Tenant};
+use plan::{LinkInfo, SeenKind};
 
 impl Engine {
     /// The host's links that could be parents, by name.
@@ -30,18 +31,19 @@ impl Engine {
 
     fn parent_view(&self, link: &LinkInfo, links: &[LinkInfo]) -> ParentView {
         let name = link.name.parse::<LinkName>().ok();
-        let hardware = name.as_ref().map(|n| self.kernel.hardware(n)).unwrap_or_default();
-        let mut warnings = parent::caveats(link, links, &hardware);
+        let card = parent::card(link, links).name.parse();
+        let hardware = card.map(|card| self.kernel.hardware(&card)).unwrap_or_default();
+        let state = self.state();
+        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
+        let mut tenants: Vec<Tenant> = settled
+            .filter(|n| n.parent.as_ref().is_some_and(|p| p.as_str() == link.name))
+            .map(|n| Tenant { network: n.name.to_string(), driver: n.settings.driver })
+            .collect();
+        tenants.sort_by(|a, b| a.network.cmp(&b.network));
+        let mut warnings = parent::caveats(link, &tenants, links, &hardware);
         if let Some(master) = links.iter().find(|l| Some(l.index) == link.master) {
             warnings.insert(0, format!("a port of {}: use {} itself", master.name, master.name));
         }
-        let state = self.state();
-        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-        let mut networks: Vec<String> = settled
-            .filter(|n| n.parent.as_ref().is_some_and(|p| p.as_str() == link.name))
-            .map(|n| n.name.to_string())
-            .collect();
-        networks.sort();
         ParentView {
             name: link.name.clone(),
             kind: kind_word(&link.kind),
@@ -50,7 +52,7 @@ impl Engine {
             mtu: link.mtu,
             subnets: Vec::new(),
             gateways: Vec::new(),
-            networks,
+            networks: tenants.into_iter().map(|tenant| tenant.network).collect(),
             warnings,
         }
     }

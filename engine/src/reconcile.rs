@@ -72,18 +72,21 @@ impl Engine {
         for (key, drift) in found {
             // Its making or removal may be under way, or over since the look.
             let Some(_mine) = self.reservations.try_take(key) else { continue };
-            if self.host_plans().iter().any(|(_, p)| p.link.tag == drift.plan.link.tag) {
-                self.mend(&drift);
+            let tag = drift.plan.link.tag;
+            if !self.host_plans().iter().any(|(_, p)| p.link.tag == tag) {
+                continue;
+            }
+            let shimmed = self.settled_networks().into_iter().find(|n| plan::shim_tag(n) == tag);
+            match shimmed {
+                // Endpoints come and go: what was seen may be out of date, and what is planned.
+                Some(network) => repaired(&drift, self.refresh_shim(&network)),
+                None => self.mend(&drift),
             }
         }
     }
 
     fn mend(&self, drift: &Drift) {
-        let link = &drift.plan.link.alias;
-        match self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops) {
-            Ok(_) => tracing::info!(link, changes = drift.ops.len(), "repaired"),
-            Err(error) => tracing::warn!(link, %error, "could not be repaired"),
-        }
+        repaired(drift, self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops));
     }
 
     /// One network: its parents and shim, its health, its endpoints.
@@ -212,6 +215,14 @@ impl Engine {
                 Some(error.to_string())
             }
         }
+    }
+}
+
+fn repaired<T>(drift: &Drift, outcome: Result<T, impl std::fmt::Display>) {
+    let link = &drift.plan.link.alias;
+    match outcome {
+        Ok(_) => tracing::info!(link, changes = drift.ops.len(), "repaired"),
+        Err(error) => tracing::warn!(link, %error, "could not be repaired"),
     }
 }
 

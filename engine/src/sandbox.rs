@@ -79,10 +79,11 @@ impl Engine {
 
     /// Looks whether a sandbox's process is still there; if not, it has ended.
     pub(crate) fn check_sandbox(&self, sandbox: &Sandbox) -> Result<(), Error> {
-        let found = self.locate_process(sandbox.process.pid);
-        let runs = found.is_ok_and(|at| at.process == Some(sandbox.process) && at.namespace == sandbox.namespace);
-        if runs {
-            return Ok(());
+        match self.locate_process(sandbox.process.pid) {
+            Ok(at) if at.process == Some(sandbox.process) && at.namespace == sandbox.namespace => return Ok(()),
+            Ok(_) | Err(Error::NotFound { .. }) => {}
+            // That is no end.
+            Err(error) => return Err(error),
         }
         self.end_sandbox(sandbox, self.runs.exit_code(&sandbox.id)).map(drop)
     }
@@ -169,13 +170,15 @@ impl Engine {
     }
 
     fn check_removable(&self, sandbox: &Sandbox) -> Result<(), Error> {
-        let alive = self.locate_process(sandbox.process.pid).is_ok_and(|at| at.process == Some(sandbox.process));
-        if alive {
-            let name = &sandbox.name;
-            return Err(Error::Conflict(format!(
-                "sandbox {name} is running: stop it first (`trunkline stop {name}`), or use `trunkline rm -f {name}`"
-            )));
+        match self.locate_process(sandbox.process.pid) {
+            Ok(at) if at.process == Some(sandbox.process) => {
+                let name = &sandbox.name;
+                Err(Error::Conflict(format!(
+                    "sandbox {name} is running: stop it first (`trunkline stop {name}`), or use `trunkline rm -f {name}`"
+                )))
+            }
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
-        Ok(())
     }
 }

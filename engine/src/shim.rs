@@ -122,8 +122,13 @@ impl Engine {
     /// Brings this host's shim up to date with its endpoints.
     pub(crate) fn refresh_shim(&self, network: &Network) -> Result<(), Error> {
         let _mine = self.reservations.take([format!("shim {}", network.id)]);
-        self.claim_shim(network)?;
         let failed = || Error::kernel("give the host access to network", &network.name);
+        if !self.state().networks.contains_key(&network.id) {
+            // An unfinished operation is undone whose network has gone since: so must the shim.
+            let gone = self.kernel.apply(&Place::Host, plan::shim_tag(network), &[Op::DelLink]);
+            return gone.map(drop).map_err(failed());
+        }
+        self.claim_shim(network)?;
         let Some(plan) = self.shim_plan(network) else {
             // Whether it has addresses by right, only the store can tell.
             if self.is_shared() && !self.state().loading && self.away().is_none() {
@@ -131,6 +136,12 @@ impl Engine {
             }
             return Ok(());
         };
+        let parent =
+            network.parent.as_ref().map(|parent| self.kernel.host_link(parent).map_err(failed())).transpose()?;
+        if parent.flatten().is_none() {
+            // It went with its parent, and is made when that is back.
+            return Ok(());
+        }
         let seen = self.kernel.observe(&Place::Host, Some(&[plan.link.tag])).map_err(failed())?;
         for drift in drifts(vec![plan], &seen) {
             self.kernel.apply(&Place::Host, drift.plan.link.tag, &drift.ops).map_err(failed())?;

@@ -150,7 +150,9 @@ impl State {
         self.peers.remove(&network.id);
         self.shims.remove(&network.id);
         let written = self.revisions.remove(&network.id).unwrap_or_default();
-        self.buried.insert(network.id.clone(), self.seen.max(written));
+        if self.shared {
+            self.buried.insert(network.id.clone(), self.seen.max(written));
+        }
         self.unsettled.remove(network.id.as_str());
         self.degraded.remove(network.id.as_str());
     }

@@ -4,7 +4,7 @@ use crate::Engine;
 use crate::engine::now;
 use crate::reach::Reach;
 use model::view::{Finding, Health, Status, StoreState};
-use model::{SandboxStatus, Timestamp};
+use model::{Endpoint, Network, SandboxStatus, Timestamp};
 use std::time::{Duration, Instant};
 
 /// The link kinds that networks need, by IFLA_INFO_KIND, with their modules.
@@ -33,21 +33,19 @@ impl Engine {
         };
         let modules = KINDS.iter().map(module).collect();
         let networks: Vec<_> = self.settled_networks();
-        for network in &networks {
-            let reason = self.parent_trouble(network);
-            self.state().set_health(network.id.as_str(), reason);
-        }
+        // For show alone: what is noted of a network's health is the watch's, which mends those that had none.
+        let parents: Vec<Option<String>> = networks.iter().map(|network| self.parent_trouble(network)).collect();
         let (store_state, host) = (self.store_state(), self.hosts().into_iter().find(|host| host.this));
         let more = [self.way_out_trouble(), self.mtu_findings()].concat();
         let state = self.state();
-        let finding = |object: &str, name: String, id: &str| {
-            let problem = state.degraded.get(id)?.clone();
-            Some(Finding { object: object.into(), name, problem })
+        let finding = |object: &str, name: String, problem: String| Finding { object: object.into(), name, problem };
+        let noted = |id: &str| state.degraded.get(id).cloned();
+        let of_network = |(network, parent): (&Network, Option<String>)| {
+            Some(finding("network", network.name.to_string(), parent.or_else(|| noted(network.id.as_str()))?))
         };
-        let mut degraded: Vec<Finding> =
-            networks.iter().filter_map(|n| finding("network", n.name.to_string(), n.id.as_str())).collect();
-        degraded
-            .extend(state.endpoints.values().filter_map(|e| finding("endpoint", e.name.to_string(), e.id.as_str())));
+        let of_endpoint = |e: &Endpoint| Some(finding("endpoint", e.name.to_string(), noted(e.id.as_str())?));
+        let mut degraded: Vec<Finding> = networks.iter().zip(parents).filter_map(of_network).collect();
+        degraded.extend(state.endpoints.values().filter_map(of_endpoint));
         degraded.extend(more);
         Status {
             version: env!("CARGO_PKG_VERSION").into(),

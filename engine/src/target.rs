@@ -4,7 +4,11 @@ use crate::{Engine, Error};
 use kernel::{Place, SandboxPath};
 use model::request::Target;
 use model::{Attachment, SandboxProcess};
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+
+/// ESRCH.
+const NO_PROCESS: i32 = 3;
 
 impl Engine {
     /// The namespace behind a target, with its identity. Never the host's own.
@@ -43,11 +47,14 @@ impl Engine {
 
     pub(crate) fn locate_process(&self, pid: u32) -> Result<Attachment, Error> {
         let gone = || Error::NotFound { object: "process", name: pid.to_string(), hint: ": it has ended" };
-        let started = start_time(pid).ok_or_else(gone)?;
+        let failed = |error: std::io::Error| Error::Invalid(format!("process {pid}: {error}"));
+        let started = start_time(pid).map_err(failed)?.ok_or_else(gone)?;
         let path = PathBuf::from(format!("/proc/{pid}/ns/net"));
-        let namespace = self.kernel.namespace(&path).map_err(|e| {
+        let namespace = self.kernel.namespace(&path).map_err(|error| match start_time(pid) {
+            Ok(now) if now == Some(started) => Error::Invalid(error.to_string()),
             // A zombie still has a directory, but no namespaces.
-            if start_time(pid) == Some(started) { Error::Invalid(e.to_string()) } else { gone() }
+            Ok(_) => gone(),
+            Err(error) => failed(error),
         })?;
         Ok(Attachment { path, namespace, process: Some(SandboxProcess { pid, started }), sandbox: None })
     }
@@ -55,14 +62,20 @@ impl Engine {
 
 /// When a process started, in clock ticks since boot: field 22 of `/proc/PID/stat`, counted after the
 /// command's closing parenthesis, for the command itself may have blanks and parentheses (proc(5)).
-/// None: it is gone, or a zombie.
-pub(crate) fn start_time(pid: u32) -> Option<u64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace();
-    if matches!(fields.next()?, "Z" | "X" | "x") {
-        return None;
+/// None: it is gone, or a zombie. An error if that can't be told.
+pub(crate) fn start_time(pid: u32) -> io::Result<Option<u64>> {
+    let stat = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        // ESRCH: it ended while it was read.
+        Err(error) if error.kind() == ErrorKind::NotFound || error.raw_os_error() == Some(NO_PROCESS) => {
+            return Ok(None);
+        }
+        stat => stat?,
+    };
+    let mut fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default().split_ascii_whitespace();
+    if fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x")) {
+        return Ok(None);
     }
-    fields.nth(18)?.parse().ok()
+    Ok(fields.nth(18).and_then(|field| field.parse().ok()))
 }
 
 /// The path of an attachment that is in no sandbox: its link, if there is one, waits in the host's namespace.

@@ -151,8 +151,10 @@ impl Engine {
         if state.networks.contains_key(&network.id) {
             state.forget_network(network);
         }
-        let buried = state.buried.entry(network.id.clone()).or_default();
-        *buried = removed.max(*buried);
+        if state.shared {
+            let buried = state.buried.entry(network.id.clone()).or_default();
+            *buried = removed.max(*buried);
+        }
     }
 
     fn remove_links(&self, network: &Network, parents: &[ProvisionedLink]) -> Result<(), Error> {

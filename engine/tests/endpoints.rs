@@ -6,6 +6,7 @@ mod rig;
 
 use kernel::Place;
 use model::request::{ConnectRequest, EndpointSpec, ExitReport, SandboxRequest, Target};
+use model::view::Health;
 use model::{EngineKind, MacAddr, Owner, SandboxStatus};
 use plan::LinkTag;
 use rig::{Rig, eventually, path, spec};
@@ -242,6 +243,38 @@ fn host_access_follows_the_endpoints() {
     eventually("the shim is back", || rig.host_links().contains(&shim));
     rig.engine.remove_network("n").unwrap();
     assert_eq!(rig.host_links(), ["eth0", "eth1", "lo"]);
+}
+
+/// A detach needs no parent, and leaves no shim for a network that goes before the parent is back.
+#[test]
+fn host_access_ends_without_its_parent() {
+    let rig = Rig::new();
+    let options = [("parent", "eth1"), ("host_access", "true")];
+    rig.create(&spec("macvlan", "n", &["10.9.0.0/24"], &options)).unwrap();
+    rig.sandbox("c1");
+    rig.connect("n", "c1", EndpointSpec::default()).unwrap();
+    rig.kernel().remove_host_link("eth1");
+    eventually("the network is degraded", || rig.engine.network("n").unwrap().health != Health::Ready);
+    rig.disconnect("n", "c1").unwrap();
+    assert_eq!((rig.engine.endpoints().len(), rig.intents(), rig.findings().len()), (0, 0, 2));
+    rig.engine.remove_network("n").unwrap();
+    rig.kernel().add_physical("eth1");
+    rig.engine.gc(false).unwrap();
+    assert_eq!(
+        (rig.host_links(), rig.keys(), rig.findings()),
+        (vec!["eth0".into(), "eth1".into(), "lo".into()], vec![], vec![])
+    );
+}
+
+#[test]
+fn what_cannot_be_told_is_no_end() {
+    let rig = with_network(&[]);
+    let sandbox = rig.sandbox("c1");
+    rig.connect("n", "c1", EndpointSpec::default()).unwrap();
+    rig.process.kernel.kill();
+    rig.engine.gc(false).unwrap_err();
+    rig.process.kernel.revive();
+    assert_eq!((rig.engine.endpoints().len(), rig.links_in(&sandbox)), (1, vec!["eth0".into()]));
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod rig;
 use ipnet::IpNet;
 use model::request::EndpointSpec;
 use model::view::Health;
+use model::{VlanProtocol, VlanTag};
 use plan::{Hardware, SeenKind};
 use rig::{Rig, eventually, spec};
 use trunkline_engine::Kind;
@@ -94,9 +95,12 @@ fn nil_parent_is_an_internal_dummy() {
 #[test]
 fn parents_that_cannot_carry_a_network_are_refused_before_anything_is_touched() {
     let rig = Rig::new();
-    rig.kernel().add_wireless("wlan0");
     let bridge = rig.kernel().add_host_link("br0", SeenKind::Other("bridge".into()));
     rig.kernel().change_host_link("eth1", |l| l.master = Some(bridge));
+    let tag = VlanTag { id: 20.try_into().unwrap(), protocol: VlanProtocol::Dot1Q };
+    let wlan0 = rig.kernel().add_wireless("wlan0");
+    rig.kernel().add_host_link("byhand", SeenKind::Vlan(tag));
+    rig.kernel().change_host_link("byhand", |l| l.lower = Some(wlan0));
     let before = rig.process.kernel.steps();
     for (driver, name, word) in [
         ("macvlan", "lo", "loopback"),
@@ -104,6 +108,8 @@ fn parents_that_cannot_carry_a_network_are_refused_before_anything_is_touched() 
         ("macvlan", "eth1", "port of br0"),
         ("ipvlan", "eth1", "port of br0"),
         ("macvlan", "wlan0", "Wi-Fi"),
+        ("macvlan", "wlan0.10", "Wi-Fi"),
+        ("macvlan", "byhand", "Wi-Fi"),
         ("macvlan", "nosuch0", "not found"),
         ("macvlan", "nosuch0.10", "not found"),
         ("macvlan", "eth0.4095", "VLAN id"),
@@ -113,6 +119,22 @@ fn parents_that_cannot_carry_a_network_are_refused_before_anything_is_touched() 
     }
     assert_eq!((rig.process.kernel.steps(), rig.keys(), rig.intents()), (before, vec![], 0));
     rig.create(&spec("ipvlan", "n", NET, &parent("wlan0"))).unwrap();
+}
+
+#[test]
+fn an_mtu_that_no_link_can_have_is_refused_at_once() {
+    let rig = Rig::new();
+    let before = rig.process.kernel.steps();
+    for (options, subnets, words) in [
+        (&[("parent", "eth0"), ("mtu", "9000")][..], NET, "9000 is more than the 1500 of parent eth0"),
+        (&[("parent", "eth0.50"), ("mtu", "9000")], NET, "9000 is more than the 1500 of parent eth0"),
+        (&[("mtu", "9000")], NET, "9000 is more than the 1500 of a network without a parent"),
+        (&[("parent", "eth0"), ("mtu", "1000")], &["fd00::/64"], "IPv6 needs an MTU of 1280"),
+    ] {
+        let error = rig.create(&spec("macvlan", "n", subnets, options)).unwrap_err();
+        assert!(error.to_string().contains(words), "{options:?}: {error}");
+    }
+    assert_eq!((rig.process.kernel.steps(), rig.keys(), rig.intents()), (before, vec![], 0));
 }
 
 #[test]
@@ -194,6 +216,15 @@ fn a_parents_own_gateway_and_address_are_taken_over_aloud() {
     rig.sandbox("c1");
     let taken = EndpointSpec { ip: Some("192.168.1.5".into()), ..EndpointSpec::default() };
     assert_eq!(rig.connect("n", "c1", taken).unwrap_err().kind(), Kind::Conflict);
+    // What somebody has named already needs no second name, and keeps the one it has.
+    let mut named = spec("macvlan", "named", &["192.168.1.0/24"], &parent("eth0"));
+    named.aux_addresses = [("router".into(), "192.168.1.254".into()), ("eth0".into(), "192.168.1.9".into())].into();
+    rig.engine.remove_network("n").unwrap();
+    rig.create(&named).unwrap();
+    let subnet = rig.engine.network("named").unwrap().subnets[0].subnet.clone();
+    assert_eq!(subnet.gateway, via);
+    let aux: Vec<_> = subnet.aux.iter().map(|(name, address)| format!("{name} {address}")).collect();
+    assert_eq!(aux, ["eth0 192.168.1.9", "eth0-1 192.168.1.5"]);
     // No --gateway and none of the parent's: none is given out.
     rig.create(&spec("macvlan", "m", &["10.9.0.0/24"], &parent("eth1"))).unwrap();
     assert_eq!(rig.engine.network("m").unwrap().subnets[0].subnet.gateway, None);
@@ -281,6 +312,9 @@ fn parents_are_listed_with_what_does_not_work_on_them() {
     assert!(of("eth0.7").provisioned && of("eth0.7").kind == "vlan 7" && of("eth0.7").networks == ["n"]);
     assert!(of("eth1").warnings[0].contains("VirtualBox"));
     assert!(of("wlan0").warnings[0].contains("ipvlan") && of("wlan0").networks == ["i"]);
+    // Its links are in sandboxes, where the host does not see them.
+    assert!(of("wlan0").warnings[1].contains("network i (ipvlan mode l2"), "{:?}", of("wlan0").warnings);
+    assert!(of("eth0.7").warnings[0].contains("ipvlan is refused there"), "{:?}", of("eth0.7").warnings);
 }
 
 #[test]

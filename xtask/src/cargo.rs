@@ -50,8 +50,6 @@ pub(crate) struct Dependency {
     pub(crate) kind: Option<String>,
     /// Where it lies, when it is one of ours.
     pub(crate) path: Option<PathBuf>,
-    /// Whether a feature must be asked for to have it.
-    pub(crate) optional: bool,
 }
 
 /// What cargo builds of a package.

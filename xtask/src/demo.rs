@@ -39,7 +39,7 @@ pub(crate) struct BenchArgs {
 
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Measurement {
-    /// 54 networks and 123 sandboxes, made and removed twice (`--macvlan-only`: 50 and 125, on any kernel)
+    /// 54 networks and 123 sandboxes, made and removed, beside the kernel's floor (`--macvlan-only`: 50 and 125, on any kernel)
     Workload,
     /// One attach and detach, beside the CNI plugins and netavark
     Attach,

@@ -90,8 +90,7 @@ const CORE_EXTERNAL: [&str; 8] = ["serde", "thiserror", "ipnet", "jiff", "weezl"
 /// What the core's tests may use besides.
 const CORE_TEST_EXTERNAL: [&str; 1] = ["proptest"];
 
-/// What a program that is started for each container may use from elsewhere, and `front/api` without its features: no
-/// runtime.
+/// What a program that is started for each container may use from elsewhere, and `front/api` with it: no runtime.
 const PLUGIN_EXTERNAL: [&str; 5] = ["serde", "serde_json", "thiserror", "ipnet", "signal-hook"];
 
 /// What front/relay may use: what does without std.
@@ -179,7 +178,7 @@ fn outside(layer: Layer, dependency: &Dependency, ordinary: &[&str]) -> Option<S
         (Core, true) => Some(format!("the core's tests may use only {}", CORE_TEST_EXTERNAL.join(", "))),
         (Core, false) if CORE_EXTERNAL.contains(&name) => None,
         (Core, false) => Some(format!("the core may use only {} from elsewhere", CORE_EXTERNAL.join(", "))),
-        (Plugin | Api, false) if !dependency.optional && !PLUGIN_EXTERNAL.contains(&name) => Some(format!(
+        (Plugin | Api, false) if !PLUGIN_EXTERNAL.contains(&name) => Some(format!(
             "what is started for each container may use only {} from elsewhere",
             PLUGIN_EXTERNAL.join(", ")
         )),

@@ -33,13 +33,15 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Build the release binary and play the demonstration: a LAN with macvlan, ipvlan and trunks
+    /// Build the release binary and play the demonstration: a LAN with macvlan, ipvlan and trunks, or with --overlay
+    /// two hosts on etcd
     Demo(demo::DemoArgs),
     /// Run every test: on the host, and in virtual machines what needs a full kernel
     Test(test::Args),
     /// Formatting, clippy, documentation, licences, dependency direction
     Lint,
-    /// Measure: `workload` (54 networks, 123 sandboxes), `attach` and `cni` (beside the CNI plugins and netavark), `overlay`, `idle`
+    /// Measure: `workload` (54 networks, 123 sandboxes), `attach` and `cni` (beside the CNI plugins and netavark),
+    /// `docker` and `overlay` (beside Docker's), `idle`
     Bench(demo::BenchArgs),
     /// Run a command as root in a throw-away virtual machine with Debian's kernel
     ///

@@ -15,8 +15,8 @@ use crate::{apt, cargo, install, process};
 /// What the program does meanwhile, as arguments of `trunkline-bench`: a LAN's networks and an overlay's, alone and in
 /// a crowd. Code that none of it runs is taken for rare.
 const COURSES: [&[&str]; 3] = [
-    &["workload", "--macvlan-only", "--rounds", "6"],
-    &["workload", "--macvlan-only", "--rounds", "6", "--sandboxes-beforehand"],
+    &["workload", "--macvlan-only", "--without-floor", "--rounds", "6"],
+    &["workload", "--macvlan-only", "--without-floor", "--rounds", "6", "--sandboxes-beforehand"],
     &["overlay", "--without-docker"],
 ];
 

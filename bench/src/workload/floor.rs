@@ -75,7 +75,7 @@ pub(super) struct Tries {
 }
 
 impl Tries {
-    /// Tries every way once.
+    /// Tries every way of creating once, and after each a way of removing, in turn.
     pub(super) fn add(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
         let closing = (!scene.made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
         let mut removals = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).cycle();

@@ -32,6 +32,9 @@ pub(crate) struct Args {
     /// The sandboxes' namespaces are made before the clock runs, ours and the floor's
     #[arg(long)]
     sandboxes_beforehand: bool,
+    /// The daemon alone, without the kernel's floor beside it
+    #[arg(long)]
+    without_floor: bool,
     /// JSON instead of a table
     #[arg(long)]
     json: bool,
@@ -63,7 +66,9 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
         let (round, seen) = ours::round(&workload, &daemon, &kernel, clients, args.sandboxes_beforehand)?;
         rounds.push(round);
         // The daemon is there meanwhile, with nothing to do: no network is left.
-        tries.add(&Scene::new(&seen, args.sandboxes_beforehand, &kernel)?)?;
+        if !args.without_floor {
+            tries.add(&Scene::new(&seen, args.sandboxes_beforehand, &kernel)?)?;
+        }
         made = Some(seen);
     }
     let made = made.ok_or_else(|| Error::Wrong("there was no round".into()))?;

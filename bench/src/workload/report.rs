@@ -106,11 +106,7 @@ impl Report {
              Linux {kernel}, {cpus} processors, store in {directory} ({file_system})\n\n"
         );
         text += &render(&self.totals());
-        text += &format!(
-            "\nThe floor: the same {objects}, addresses and routes by raw rtnetlink, in place, once in each way after \
-             each round\n\n"
-        );
-        text += &render(&self.beside_the_floor());
+        text += &self.floor_text(objects);
         text.push('\n');
         text += &render(&self.calls());
         text.push('\n');
@@ -153,6 +149,18 @@ impl Report {
             rows.push([format!("round {}", n + 1)].into_iter().chain(times.map(ms)).collect());
         }
         rows
+    }
+
+    /// What was made, and how, to be held against the rounds.
+    fn floor_text(&self, objects: &str) -> String {
+        if self.floor.create.is_empty() {
+            return String::new();
+        }
+        let heading = format!(
+            "\nThe floor: the same {objects}, addresses and routes by raw rtnetlink, in place; after each round each \
+             way of creating\nonce, and the ways of removing in turn\n\n"
+        );
+        heading + &render(&self.beside_the_floor())
     }
 
     /// Each way of the floor, and what the daemon took over it: medians, and the best of either.

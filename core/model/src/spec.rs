@@ -66,8 +66,12 @@ impl NetworkSpec {
         let settings = self.settings(kind, &get, &parent)?;
         let vni = overlay::vni(get("vxlanid_list"), &mut warnings)?;
         let mut subnets = subnet::consolidate(&self.subnets, &self.gateways, &self.ip_ranges, &self.aux_addresses)?;
+        let ipv6 = self.ipv6 || subnets.iter().any(Subnet::is_ipv6);
+        if settings.mtu.is_some_and(|mtu| mtu < LEAST_IPV6) && ipv6 {
+            return Err(Error::Options(format!("IPv6 needs an MTU of {LEAST_IPV6} or more")));
+        }
         if settings.driver.is_overlay() {
-            overlay::check(&settings, &parent, vni, &subnets)?;
+            overlay::check(&settings, &parent, vni)?;
             if settings.driver.has_stored_peers() {
                 subnets.iter_mut().for_each(Subnet::take_first_gateway);
             }
@@ -134,6 +138,9 @@ impl NetworkSpec {
         })
     }
 }
+
+/// The smallest MTU that IPv6 works with (RFC 8200 section 5).
+const LEAST_IPV6: u32 = 1280;
 
 /// The loopback link can carry neither driver; its name is the same in every namespace.
 fn refuse_loopback(kind: DriverKind, parent: &Parent) -> Result<(), Error> {

@@ -41,9 +41,21 @@ pub fn choose(
             let make = vec![record(name.clone(), ProvisionedKind::Dummy, id, 0)];
             Ok(ParentChoice { name: Some(name), make })
         }
-        Parent::Named { name, steps } => named(name, steps, id, host, provisioned),
-        Parent::Vlan(step) => steps(std::slice::from_ref(step), true, id, host, provisioned),
+        Parent::Named { name, steps } => named(name, &on_real_links(steps, host), id, host, provisioned),
+        Parent::Vlan(step) => steps(&on_real_links(std::slice::from_ref(step), host), true, id, host, provisioned),
     }
+}
+
+/// The name that a link goes by. Who asks may have named it by another (`ip link property add … altname`), as udev
+/// gives network cards; networks on one link must be known to be on one.
+fn real_name(link: &LinkInfo, asked: &LinkName) -> LinkName {
+    link.name.parse().unwrap_or_else(|_| asked.clone())
+}
+
+/// The steps with the links below them by the names that these go by.
+fn on_real_links(wanted: &[VlanStep], host: &dyn HostLinks) -> Vec<VlanStep> {
+    let real = |asked: &LinkName| host.link(asked).map_or_else(|| asked.clone(), |link| real_name(&link, asked));
+    wanted.iter().map(|step| VlanStep { lower: real(&step.lower), ..step.clone() }).collect()
 }
 
 fn named(
@@ -62,7 +74,7 @@ fn named(
     }
     if wanted.is_empty() {
         return match host.link(name) {
-            Some(_) => Ok(ParentChoice { name: Some(name.clone()), make: Vec::new() }),
+            Some(link) => Ok(ParentChoice { name: Some(real_name(&link, name)), make: Vec::new() }),
             None => Err(Error::ParentMissing { name: name.clone() }),
         };
     }
@@ -80,7 +92,7 @@ fn steps(
     provisioned: &BTreeMap<LinkName, ProvisionedLink>,
 ) -> Result<ParentChoice, Error> {
     let Some(top) = wanted.last() else { return Err(Error::NoParent) };
-    let mut make = Vec::new();
+    let (mut name, mut make) = (top.name.clone(), Vec::new());
     for (depth, step) in wanted.iter().enumerate().rev() {
         let known = provisioned.get(&step.name);
         if let Some(record) = known {
@@ -89,6 +101,9 @@ fn steps(
         }
         if let Some(link) = host.link(&step.name) {
             verify(step, &link, strict, host)?;
+            if make.is_empty() {
+                name = real_name(&link, &step.name);
+            }
             break;
         }
         let kind = ProvisionedKind::Vlan { lower: step.lower.clone(), tag: step.tag };
@@ -98,7 +113,7 @@ fn steps(
         }
     }
     make.reverse();
-    Ok(ParentChoice { name: Some(top.name.clone()), make })
+    Ok(ParentChoice { name: Some(name), make })
 }
 
 fn verify(step: &VlanStep, link: &LinkInfo, strict: bool, host: &dyn HostLinks) -> Result<(), Error> {
@@ -183,16 +198,8 @@ pub fn share(parent: &LinkName, driver: Driver, tenants: &[Tenant]) -> Result<()
 
 /// Whether `parent`, as the host shows it, can carry `driver`. `uppers` are the host's other links on it
 /// and `master` is the kind of the link it is a port of, if it is one.
-pub fn carry(
-    parent: &LinkInfo,
-    driver: Driver,
-    uppers: &[LinkInfo],
-    master: Option<&LinkInfo>,
-    hardware: &Hardware,
-) -> Result<(), Error> {
-    let refuse = |reason: String, remedy: &'static str| {
-        Err(Error::ParentUnfit { parent: parent.name.clone(), driver: driver.to_string(), reason, remedy })
-    };
+pub fn carry(parent: &LinkInfo, driver: Driver, uppers: &[LinkInfo], master: Option<&LinkInfo>) -> Result<(), Error> {
+    let refuse = |reason, remedy| Err(unfit(&parent.name, driver, reason, remedy));
     if parent.kind == SeenKind::Loopback {
         return refuse("it is the loopback link".into(), "name the network card, such as eth0");
     }
@@ -208,12 +215,6 @@ pub fn carry(
             return refuse(format!("it is a {} link itself", driver.kind()), "use the link below it");
         }
         _ => {}
-    }
-    if hardware.wireless && driver.kind() == DriverKind::Macvlan {
-        return refuse(
-            "it is a Wi-Fi station, and its access point drops frames of other MAC addresses".into(),
-            "use -d ipvlan, whose endpoints share the parent's MAC",
-        );
     }
     let mine = |upper: &&LinkInfo| upper.lower == Some(parent.index) && !upper.lower_elsewhere;
     for upper in uppers.iter().filter(mine) {
@@ -234,8 +235,36 @@ pub fn carry(
     Ok(())
 }
 
+fn unfit(parent: &str, driver: Driver, reason: String, remedy: &'static str) -> Error {
+    Error::ParentUnfit { parent: parent.to_owned(), driver: driver.to_string(), reason, remedy }
+}
+
+/// What a parent lies on in the end, if it is a VLAN; else itself. `links` are the host's.
+pub fn card<'a>(parent: &'a LinkInfo, links: &'a [LinkInfo]) -> &'a LinkInfo {
+    let mut card = parent;
+    // As often as there are links: a ring of them would be the kernel's fault.
+    for _ in links {
+        let lower = card.lower.filter(|_| matches!(card.kind, SeenKind::Vlan(_)) && !card.lower_elsewhere);
+        match links.iter().find(|link| Some(link.index) == lower) {
+            Some(link) => card = link,
+            None => break,
+        }
+    }
+    card
+}
+
+/// Whether the network card at the bottom of a parent, be it VLANs above, can carry `driver`.
+pub fn carry_on_card(card: &str, driver: Driver, hardware: &Hardware) -> Result<(), Error> {
+    if hardware.wireless && driver.kind() == DriverKind::Macvlan {
+        let reason = "it is a Wi-Fi station, and its access point drops frames of other MAC addresses";
+        return Err(unfit(card, driver, reason.into(), "use -d ipvlan, whose endpoints share the parent's MAC"));
+    }
+    Ok(())
+}
+
 /// What is known not to work on a parent, and what to use instead, for `parent ls`.
-pub fn caveats(link: &LinkInfo, uppers: &[LinkInfo], hardware: &Hardware) -> Vec<String> {
+/// `tenants` are the networks on it, whose links are in sandboxes; `uppers` are the host's own.
+pub fn caveats(link: &LinkInfo, tenants: &[Tenant], uppers: &[LinkInfo], hardware: &Hardware) -> Vec<String> {
     let mut found = Vec::new();
     if hardware.wireless {
         found.push("Wi-Fi: access points drop frames of other MAC addresses; use ipvlan".into());
@@ -246,6 +275,17 @@ pub fn caveats(link: &LinkInfo, uppers: &[LinkInfo], hardware: &Hardware) -> Vec
     }
     if machine.contains("VMware") {
         found.push("VMware drops frames of other MAC addresses unless the port group accepts forged transmits and promiscuous mode; use ipvlan".into());
+    }
+    if let Some(Tenant { network, driver }) = tenants.iter().find(|tenant| !tenant.driver.is_overlay()) {
+        let instead = match driver {
+            Driver::Macvlan { mode: MacvlanMode::Passthru } => "takes it for itself: use another parent".to_owned(),
+            driver if driver.kind() == DriverKind::Macvlan => {
+                "is on it: ipvlan is refused there; use macvlan".to_owned()
+            }
+            driver => format!("is on it: macvlan is refused there; use {driver}"),
+        };
+        found.push(format!("network {network} ({driver}) {instead}"));
+        return found;
     }
     let on_it = |u: &&LinkInfo| u.lower == Some(link.index) && !u.lower_elsewhere;
     if let Some(upper) = uppers.iter().filter(on_it).find(|u| matches!(u.kind, SeenKind::Ipvlan(..))) {

@@ -8,7 +8,7 @@ use model::{
 };
 use std::collections::BTreeMap;
 use trunkline_plan as plan;
-use trunkline_plan::parent::{HostLinks, Tenant, carry, choose, share};
+use trunkline_plan::parent::{HostLinks, Tenant, carry, carry_on_card, choose, share};
 use trunkline_plan::{Hardware, LinkInfo, Op, SeenKind, SeenLink};
 
 fn network(
@@ -261,6 +261,30 @@ fn parents_are_found_verified_or_made() {
 }
 
 #[test]
+fn a_link_goes_by_its_own_name_whichever_is_asked_for() {
+    // `enp0s18` is another name of ens18.
+    struct Udev;
+    impl HostLinks for Udev {
+        fn link(&self, name: &LinkName) -> Option<LinkInfo> {
+            matches!(name.as_str(), "ens18" | "enp0s18").then(|| link(2, "ens18", SeenKind::Physical, None))
+        }
+    }
+    let id = NetworkId::from_entropy([3; 32]);
+    let choose = |parent, vlan, lower, known: &BTreeMap<_, _>| {
+        let asked = Parent::parse(Some(parent), vlan, None, lower).unwrap();
+        choose(&asked, model::DriverKind::Ipvlan, &id, &Udev, known).unwrap()
+    };
+    let none = BTreeMap::new();
+    assert_eq!(choose("enp0s18", None, None, &none).name.unwrap().as_str(), "ens18");
+    let made = choose("enp0s18.50", None, None, &none).make;
+    assert_eq!((made[0].name.as_str(), made[0].lower().unwrap().as_str()), ("enp0s18.50", "ens18"));
+    assert_eq!(choose("v7", Some("7"), Some("enp0s18"), &none).make[0].lower().unwrap().as_str(), "ens18");
+    // Asked for again, it is the same.
+    let known = made.into_iter().map(|link| (link.name.clone(), link)).collect();
+    assert!(choose("enp0s18.50", None, None, &known).make.is_empty());
+}
+
+#[test]
 fn a_provisioned_parent_is_shared_while_it_is_away() {
     let record = ProvisionedLink {
         name: "eth0.215".parse().unwrap(),
@@ -315,12 +339,12 @@ fn what_a_link_can_carry() {
     let bridge = link(9, "br0", SeenKind::Other("bridge".into()), None);
     let wifi = Hardware { wireless: true, ..Hardware::default() };
     let none = Hardware::default();
-    assert!(carry(&eth0, macvlan, &[], None, &none).is_ok());
-    assert!(carry(&eth0, macvlan, &[], Some(&bridge), &none).is_err());
-    assert!(carry(&eth0, macvlan, &[], None, &wifi).is_err());
-    assert!(carry(&eth0, ipvlan, &[], None, &wifi).is_ok());
-    assert!(carry(&link(1, "lo", SeenKind::Loopback, None), macvlan, &[], None, &none).is_err());
+    assert!(carry(&eth0, macvlan, &[], None).is_ok());
+    assert!(carry(&eth0, macvlan, &[], Some(&bridge)).is_err());
+    assert!(carry_on_card("wlan0", macvlan, &wifi).is_err());
+    assert!(carry_on_card("wlan0", ipvlan, &wifi).is_ok() && carry_on_card("eth0", macvlan, &none).is_ok());
+    assert!(carry(&link(1, "lo", SeenKind::Loopback, None), macvlan, &[], None).is_err());
     let stranger = link(10, "ipvl0", SeenKind::Ipvlan(model::IpvlanMode::L2, model::IpvlanFlag::Bridge), Some(2));
-    assert!(carry(&eth0, macvlan, std::slice::from_ref(&stranger), None, &none).is_err());
-    assert!(carry(&eth0, ipvlan, std::slice::from_ref(&stranger), None, &none).is_ok());
+    assert!(carry(&eth0, macvlan, std::slice::from_ref(&stranger), None).is_err());
+    assert!(carry(&eth0, ipvlan, std::slice::from_ref(&stranger), None).is_ok());
 }

@@ -84,9 +84,16 @@ fn own(state: &mut State, endpoint: &Endpoint, revision: u64) {
     state.add_endpoint(endpoint);
 }
 
+/// Nothing known yet of a store that hosts share.
+fn shared() -> State {
+    let mut state = State::default();
+    state.shared = true;
+    state
+}
+
 #[test]
 fn what_others_do_takes_addresses_and_gives_peers() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let theirs = endpoint(7, other(), 9);
     let changes = tell(&mut state, &attached(&theirs, 2));
@@ -98,7 +105,7 @@ fn what_others_do_takes_addresses_and_gives_peers() {
 /// The store has given the address on before this host has heard the answer to its own detach.
 #[test]
 fn an_address_that_went_on_to_another_host_stays_taken_when_ours_lets_go() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let (mine, theirs) = (endpoint(3, me(), 9), endpoint(7, other(), 9));
     own(&mut state, &mine, 2);
@@ -112,7 +119,7 @@ fn an_address_that_went_on_to_another_host_stays_taken_when_ours_lets_go() {
 
 #[test]
 fn a_list_that_is_older_than_an_own_commit_takes_nothing_away() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let mine = endpoint(3, me(), 9);
     own(&mut state, &mine, 10);
@@ -134,7 +141,7 @@ fn a_list_that_is_older_than_an_own_commit_takes_nothing_away() {
 
 #[test]
 fn the_echo_of_a_network_that_is_gone_brings_nothing_back() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     state.forget_network(&net());
     tell(&mut state, &[network_event(1)]);
@@ -143,7 +150,7 @@ fn the_echo_of_a_network_that_is_gone_brings_nothing_back() {
 
 #[test]
 fn an_older_copy_of_the_store_brings_nothing_back_either() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let (mine, gone) = (endpoint(3, me(), 9), endpoint(4, me(), 10));
     own(&mut state, &mine, 2);
@@ -162,7 +169,7 @@ fn an_older_copy_of_the_store_brings_nothing_back_either() {
 
 #[test]
 fn a_network_that_is_in_the_way_is_noted_for_another_try() {
-    let mut state = State::default();
+    let mut state = shared();
     let ours = network(9, "n", "192.168.0.0/25");
     state.add_network(&ours).unwrap();
     tell(&mut state, &[network_event(1)]);
@@ -175,7 +182,7 @@ fn a_network_that_is_in_the_way_is_noted_for_another_try() {
 
 #[test]
 fn a_claim_that_is_gone_for_no_reason_is_missed() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let mine = endpoint(3, me(), 9);
     own(&mut state, &mine, 5);
@@ -189,7 +196,7 @@ fn a_claim_that_is_gone_for_no_reason_is_missed() {
 
 #[test]
 fn a_network_that_is_asserted_anew_comes_back() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1), delete(records::vni_key(model::Vni::FIRST), 5)]);
     state.forget_network(&net());
     assert!(!tell(&mut state, &[network_event(5)]).relist && state.networks.is_empty());
@@ -198,7 +205,7 @@ fn a_network_that_is_asserted_anew_comes_back() {
 
 #[test]
 fn word_of_a_removal_is_for_what_was_there_before() {
-    let mut state = State::default();
+    let mut state = shared();
     tell(&mut state, &[network_event(1)]);
     let (old, new) = (endpoint(3, me(), 9), endpoint(4, me(), 10));
     own(&mut state, &old, 2);
@@ -212,7 +219,7 @@ fn word_of_a_removal_is_for_what_was_there_before() {
 
 #[test]
 fn a_host_that_lives_is_not_forgotten_with_its_lasting_record() {
-    let mut state = State::default();
+    let mut state = shared();
     let host = Host {
         schema: Host::SCHEMA,
         id: other(),

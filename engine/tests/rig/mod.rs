@@ -94,6 +94,9 @@ impl<K: Kernel> Kernel for ItsKernel<K> {
     fn namespace(&self, path: &Path) -> Answer<NamespaceId> {
         self.0.kernel(|k| k.namespace(path))
     }
+    fn is_there(&self, sandbox: &SandboxPath) -> Answer<bool> {
+        self.0.kernel(|k| k.is_there(sandbox))
+    }
     fn host_link(&self, name: &LinkName) -> Answer<Option<LinkInfo>> {
         self.0.kernel(|k| k.host_link(name))
     }

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
     })?;
     let directory = std::env::current_dir().ok();
     // setns(2): one call for both, through the pidfd that was checked. No thread runs but this one
-    // (the client's runtime has none), as a change of the mount namespace demands.
+    // (the client starts none), as a change of the mount namespace demands.
     let namespaces = ThreadNameSpaceType::NETWORK | ThreadNameSpaceType::MOUNT;
     move_into_thread_name_spaces(process.descriptor(), namespaces).map_err(|error| Error::Process {
         operation: format!("enter the namespaces of sandbox {}", sandbox.name),

@@ -40,7 +40,7 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
 /// Removes a sandbox's log, if it is one of those that `run` keeps.
 fn remove_log(sandbox: &SandboxView, session: &Session) {
     if let Some(log) = &sandbox.log
-        && log.starts_with(crate::run::log_dir(session))
+        && log.parent() == Some(&crate::run::log_dir(session))
     {
         // Gone already, or on a file system that has become read-only: nothing hangs on it.
         let _ = std::fs::remove_file(log);

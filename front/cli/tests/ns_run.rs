@@ -161,6 +161,28 @@ fn detached() {
     site.check();
 }
 
+/// The command ends and what it has started goes on, in its namespace: without our link.
+#[test]
+fn what_outlives_the_command_has_lost_the_network() {
+    let (_switch, host) = host();
+    let site = with_network(&host);
+    let words = ["-d", "--net", "mcv", "--ip", "192.168.1.20", "--name", "web", "sh", "-c"];
+    let output = run(&site, &[&words[..], &["sleep 1000 >/dev/null 2>&1 & echo $!"]].concat());
+    assert!(output.success(), "{output}");
+    until(|| status(&site, "web")["state"] == "exited");
+    let pid = site.ok("logs web");
+    let links = Command::new("nsenter").args(["-t", &pid, "-n", "ls", "/sys/class/net"]).output().unwrap();
+    assert!(links.status.success(), "it goes on");
+    let see = Command::new("nsenter").args(["-t", &pid, "-n", "ip", "-o", "link"]).output().unwrap();
+    let see = String::from_utf8(see.stdout).unwrap();
+    assert!(see.contains("lo:") && !see.contains("eth0"), "{see}");
+    assert_eq!(site.ok("endpoint ls -q"), "");
+    // Its address is free, on the link as in the plan.
+    assert_eq!(code(&site, &["--net", "mcv", "--ip", "192.168.1.20", "true"]), Some(0));
+    kill(&Value::from(pid.parse::<u32>().unwrap()), "-KILL");
+    site.check();
+}
+
 #[test]
 fn a_detached_terminal_lives() {
     let (_switch, host) = host();

@@ -77,30 +77,19 @@ pub(crate) fn routes(app: App) -> Router {
 impl App {
     /// Calls the engine, which may wait for kernel and disk: the thread is its connection's own (`serve`).
     /// Once begun the call is carried through, even if the client goes away.
-    async fn call<T, F>(&self, call: F) -> Answer
-    where
-        T: Serialize + Send + 'static,
-        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
-    {
-        self.call_as(StatusCode::OK, call).await
-    }
-
-    async fn call_as<T, F>(&self, status: StatusCode, call: F) -> Answer
-    where
-        T: Serialize + Send + 'static,
-        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
-    {
-        self.catch(status, call)
+    fn call<T: Serialize>(&self, call: impl FnOnce(&Engine) -> Result<T, Failure>) -> Answer {
+        self.call_as(StatusCode::OK, call)
     }
 
     /// The same for a call that attaches or detaches: its time is measured.
-    async fn timed<T, F>(&self, status: StatusCode, times: fn(&Metrics) -> &Histogram, call: F) -> Answer
-    where
-        T: Serialize + Send + 'static,
-        F: FnOnce(&Engine) -> Result<T, Failure> + Send + 'static,
-    {
+    fn timed<T: Serialize>(
+        &self,
+        status: StatusCode,
+        times: fn(&Metrics) -> &Histogram,
+        call: impl FnOnce(&Engine) -> Result<T, Failure>,
+    ) -> Answer {
         let begun = Instant::now();
-        let answer = self.catch(status, call);
+        let answer = self.call_as(status, call);
         match &answer {
             Ok(_) => times(&self.metrics).observe(begun.elapsed()),
             Err(_) => drop(self.metrics.failed.fetch_add(1, Ordering::Relaxed)),
@@ -108,7 +97,7 @@ impl App {
         answer
     }
 
-    fn catch<T: Serialize>(&self, status: StatusCode, call: impl FnOnce(&Engine) -> Result<T, Failure>) -> Answer {
+    fn call_as<T: Serialize>(&self, status: StatusCode, call: impl FnOnce(&Engine) -> Result<T, Failure>) -> Answer {
         // The engine's locks outlive a panic (`PoisonError::into_inner`), and so may the connection.
         match catch_unwind(AssertUnwindSafe(|| call(&self.engine))) {
             Ok(Ok(value)) => Ok(json(status, &value)),
@@ -156,120 +145,116 @@ fn dry_run(query: Option<&str>) -> Result<bool, Failure> {
 }
 
 async fn status(State(app): State<App>) -> Answer {
-    let membership = app.membership.clone();
-    app.call(move |engine| {
-        let members = membership.map(|m| m.members()).unwrap_or_default();
+    app.call(|engine| {
+        let members = app.membership.as_ref().map(|m| m.members()).unwrap_or_default();
         Ok(Status { members, ..engine.status() })
     })
-    .await
 }
 
 async fn networks(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.networks())).await
+    app.call(|engine| Ok(engine.networks()))
 }
 
 async fn create_network(State(app): State<App>, RawQuery(query): RawQuery, body: Payload) -> Answer {
     let (dry_run, spec) = (dry_run(query.as_deref())?, payload::<NetworkSpec>(body)?);
     if dry_run {
-        app.call(move |engine| Ok(engine.plan_network(&spec)?)).await
+        app.call(|engine| Ok(engine.plan_network(&spec)?))
     } else {
-        app.call_as(StatusCode::CREATED, move |engine| Ok(engine.create_network(&spec)?)).await
+        app.call_as(StatusCode::CREATED, |engine| Ok(engine.create_network(&spec)?))
     }
 }
 
 async fn prune_networks(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.prune_networks()?)).await
+    app.call(|engine| Ok(engine.prune_networks()?))
 }
 
 async fn network(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| Ok(engine.network(&reference)?)).await
+    app.call(|engine| Ok(engine.network(&reference)?))
 }
 
 async fn remove_network(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| Ok(engine.remove_network(&reference)?)).await
+    app.call(|engine| Ok(engine.remove_network(&reference)?))
 }
 
 async fn connect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<ConnectRequest>(body)?);
-    let call = move |engine: &Engine| Ok(engine.connect(&reference, &request)?);
-    app.timed(StatusCode::CREATED, |m| &m.attach, call).await
+    let call = |engine: &Engine| Ok(engine.connect(&reference, &request)?);
+    app.timed(StatusCode::CREATED, |m| &m.attach, call)
 }
 
 async fn disconnect(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<DisconnectRequest>(body)?);
-    let call = move |engine: &Engine| Ok(engine.disconnect(&reference, &request.target)?);
-    app.timed(StatusCode::OK, |m| &m.detach, call).await
+    let call = |engine: &Engine| Ok(engine.disconnect(&reference, &request.target)?);
+    app.timed(StatusCode::OK, |m| &m.detach, call)
 }
 
 async fn check_network(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, request) = (reference(path)?, payload::<CheckRequest>(body)?);
-    app.call(move |engine| Ok(engine.check_network(&reference, &request)?)).await
+    app.call(|engine| Ok(engine.check_network(&reference, &request)?))
 }
 
 async fn peers(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| Ok(engine.peers(&reference)?)).await
+    app.call(|engine| Ok(engine.peers(&reference)?))
 }
 
 async fn hosts(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.hosts())).await
+    app.call(|engine| Ok(engine.hosts()))
 }
 
 async fn remove_host(State(app): State<App>, path: Reference) -> Answer {
-    let (reference, membership) = (reference(path)?, app.membership.clone());
-    app.call(move |engine| {
+    let reference = reference(path)?;
+    app.call(|engine| {
         let removed = engine.remove_host(&reference)?;
-        if let Some(membership) = &membership {
+        if let Some(membership) = &app.membership {
             membership.forget(&removed.name);
         }
         Ok(removed)
     })
-    .await
 }
 
 async fn endpoints(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.endpoints())).await
+    app.call(|engine| Ok(engine.endpoints()))
 }
 
 async fn sandboxes(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.sandboxes())).await
+    app.call(|engine| Ok(engine.sandboxes()))
 }
 
 async fn create_sandbox(State(app): State<App>, body: Payload) -> Answer {
     let request = payload::<SandboxRequest>(body)?;
-    let call = move |engine: &Engine| Ok(engine.create_sandbox(&request)?);
-    app.timed(StatusCode::CREATED, |m| &m.attach, call).await
+    let call = |engine: &Engine| Ok(engine.create_sandbox(&request)?);
+    app.timed(StatusCode::CREATED, |m| &m.attach, call)
 }
 
 async fn sandbox(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    app.call(move |engine| Ok(engine.sandbox(&reference)?)).await
+    app.call(|engine| Ok(engine.sandbox(&reference)?))
 }
 
 async fn remove_sandbox(State(app): State<App>, path: Reference) -> Answer {
     let reference = reference(path)?;
-    let call = move |engine: &Engine| Ok(engine.remove_sandbox(&reference)?);
-    app.timed(StatusCode::OK, |m| &m.detach, call).await
+    let call = |engine: &Engine| Ok(engine.remove_sandbox(&reference)?);
+    app.timed(StatusCode::OK, |m| &m.detach, call)
 }
 
 async fn sandbox_exited(State(app): State<App>, path: Reference, body: Payload) -> Answer {
     let (reference, report) = (reference(path)?, payload::<ExitReport>(body)?);
-    app.call(move |engine| Ok(engine.sandbox_exited(&reference, &report)?)).await
+    app.call(|engine| Ok(engine.sandbox_exited(&reference, &report)?))
 }
 
 async fn parents(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.parents()?)).await
+    app.call(|engine| Ok(engine.parents()?))
 }
 
 async fn check(State(app): State<App>) -> Answer {
-    app.call(|engine| Ok(engine.check()?)).await
+    app.call(|engine| Ok(engine.check()?))
 }
 
 async fn check_peers(State(app): State<App>) -> Answer {
-    let membership = app.membership.clone();
-    app.call(move |engine| checks::peers(engine, membership.as_deref())).await
+    app.call(|engine| checks::peers(engine, app.membership.as_deref()))
 }
 
 async fn records(State(app): State<App>) -> Answer {
@@ -283,7 +268,7 @@ async fn metrics(State(app): State<App>) -> Response {
 
 async fn gc(State(app): State<App>, RawQuery(query): RawQuery) -> Answer {
     let dry_run = dry_run(query.as_deref())?;
-    app.call(move |engine| Ok(engine.gc(dry_run)?)).await
+    app.call(|engine| Ok(engine.gc(dry_run)?))
 }
 
 async fn unknown_path(uri: Uri) -> Failure {

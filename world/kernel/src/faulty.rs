@@ -146,6 +146,11 @@ impl<K: Kernel> Kernel for FaultyKernel<K> {
         self.inner.namespace(path)
     }
 
+    fn is_there(&self, sandbox: &SandboxPath) -> Result<bool, Error> {
+        self.alive()?;
+        self.inner.is_there(sandbox)
+    }
+
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
         self.alive()?;
         self.inner.host_link(name)

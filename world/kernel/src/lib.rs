@@ -1,5 +1,6 @@
 //! The kernel's side: observing and changing links, addresses and routes over rtnetlink, in the
-//! host's namespace and, in place, in sandboxes. The only crate of the product with `unsafe`.
+//! host's namespace and, in place, in sandboxes. Most of the product's `unsafe` is here: `cargo xtask deps` knows
+//! the rest.
 //!
 //! [`Rtnl`] is the real kernel, [`fake::FakeKernel`] one in memory for tests, and
 //! [`faulty::FaultyKernel`] either of them with faults at will.

@@ -95,6 +95,9 @@ pub trait Kernel: Send + Sync {
     /// The identity of the namespace behind a file. An error if it is no network namespace.
     fn namespace(&self, path: &Path) -> Result<NamespaceId, Error>;
 
+    /// Whether a sandbox's path leads to its namespace still. An error if that can't be told.
+    fn is_there(&self, sandbox: &SandboxPath) -> Result<bool, Error>;
+
     /// One link of the host by name; its cost does not depend on how many there are.
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error>;
 
@@ -128,7 +131,7 @@ pub trait Kernel: Send + Sync {
     ///
     /// A `DelLink` is answered when the link is gone and announced gone (RTM_DELLINK), not 20 ms
     /// later when the kernel's grace period is over. A link, or a namespace, that is not there counts
-    /// as deleted.
+    /// as deleted; in a namespace that is there although its path is not, the link is found by its tag.
     fn apply(&self, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error>;
 
     /// Gratuitous ARP (RFC 5227 section 2.3) and unsolicited neighbour advertisements (RFC 9131)

@@ -77,6 +77,52 @@ fn read_inside(sandbox: &Sandbox, key: &str) -> String {
     std::thread::scope(|scope| scope.spawn(read).join().unwrap())
 }
 
+/// A process ends by whose pid a sandbox was named, and another one keeps the namespace.
+#[test]
+fn a_link_goes_although_no_path_leads_to_its_namespace() {
+    on_a_host(|kernel| {
+        parent("eth9");
+        // Another one, which must keep its own.
+        let bystander = Sandbox::new(kernel);
+        let here = |sandbox: &Sandbox, tag| {
+            let ops = attachment(link(tag, BRIDGE, Some("eth9")), &format!("10.0.0.{tag}/24"), None);
+            kernel.apply(&sandbox.place(), LinkTag(tag), &ops).unwrap();
+            kernel.watch_sandbox(&sandbox.path).unwrap();
+        };
+        here(&bystander, 6);
+        // As it is watched, and as a daemon finds it that has started since.
+        for (tag, later) in [(7, None), (8, Some(Rtnl::open().unwrap()))] {
+            let sandbox = Sandbox::new(kernel);
+            here(&sandbox, tag);
+            let kept = fs::File::open(&sandbox.path.path).unwrap();
+            let (place, id) = (sandbox.place(), sandbox.id());
+            drop(sandbox);
+            let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&kept)).into();
+            let open = Place::Sandbox(trunkline_kernel::SandboxPath { path, id });
+            let left = || kernel.observe(&open, Some(&[LinkTag(tag)])).unwrap().len();
+            assert_eq!(left(), 1);
+            let Place::Sandbox(gone) = &place else { unreachable!() };
+            assert!(!kernel.is_there(gone).unwrap());
+            let kernel = later.as_ref().unwrap_or(kernel);
+            assert_eq!(kernel.apply(&place, LinkTag(tag), &[Op::DelLink]).unwrap(), None);
+            assert_eq!(left(), 0);
+            assert_eq!(kernel.apply(&place, LinkTag(tag), &[Op::DelLink]).unwrap(), None);
+        }
+        assert_eq!(kernel.observe(&bystander.place(), Some(&[LinkTag(6)])).unwrap().len(), 1);
+    });
+}
+
+/// Networks on one link must be known to be on one, whatever it was called.
+#[test]
+fn a_link_is_found_by_its_other_name_and_tells_its_own() {
+    on_a_host(|kernel| {
+        parent("ens18");
+        ip("link property add dev ens18 altname enp0s18");
+        let found = kernel.host_link(&"enp0s18".parse().unwrap()).unwrap().unwrap();
+        assert_eq!(found.name, "ens18");
+    });
+}
+
 #[test]
 fn names_beside_a_hosts_own_eth0() {
     on_a_host(|kernel| {

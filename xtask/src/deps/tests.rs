@@ -9,7 +9,6 @@ fn package(directory: &str, dependencies: &[(&str, Option<&str>)]) -> Package {
             name: (*name).to_owned(),
             kind: kind.map(str::to_owned),
             path: (name.contains('/') || Layer::of(name).is_some()).then(|| PathBuf::from("/p").join(name)),
-            optional: *name == "hyper",
         })
         .collect();
     let target = Target {
@@ -132,9 +131,8 @@ fn what_is_started_for_each_container_stays_small() {
     assert_eq!(broken("front/relay", &[("serde_json", None), ("ipnet", None)]).len(), 1);
     assert!(broken("front/netavark", &[("front/api", None), ("core/model", None), ("serde_json", None)]).is_empty());
     assert!(broken("front/netavark", &[("lab", Some("dev")), ("tempfile", Some("dev"))]).is_empty());
-    assert!(broken("front/api", &[("serde_json", None), ("hyper", None)]).is_empty(), "hyper is behind a feature");
-    for directory in ["front/netavark", "front/api"] {
-        let violations = broken(directory, &[("tokio", None)]);
+    for (directory, name) in [("front/netavark", "tokio"), ("front/api", "tokio"), ("front/api", "hyper")] {
+        let violations = broken(directory, &[(name, None)]);
         assert_eq!(violations.len(), 1, "{directory}");
         assert!(violations[0].contains("started for each container"), "{violations:?}");
     }

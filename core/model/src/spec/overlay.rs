@@ -2,14 +2,11 @@
 
 use super::{number, parsed, value_error};
 use crate::network::Settings;
-use crate::{Driver, Error, Parent, Resolution, Subnet, Vni};
+use crate::{Driver, Error, Parent, Resolution, Vni};
 use std::net::IpAddr;
 
 /// The UDP port that IANA assigned to VXLAN.
 const PORT: u16 = 4789;
-
-/// The smallest MTU that IPv6 works with (RFC 8200 section 5).
-const LEAST_IPV6: u32 = 1280;
 
 /// Reads the driver's own options.
 pub(super) fn driver<'a>(get: &impl Fn(&str) -> Option<&'a str>) -> Result<Driver, Error> {
@@ -51,7 +48,7 @@ pub(super) fn vni(list: Option<&str>, warnings: &mut Vec<String>) -> Result<Opti
 }
 
 /// What the options must be together.
-pub(super) fn check(settings: &Settings, parent: &Parent, vni: Option<Vni>, subnets: &[Subnet]) -> Result<(), Error> {
+pub(super) fn check(settings: &Settings, parent: &Parent, vni: Option<Vni>) -> Result<(), Error> {
     let Driver::Overlay { resolution, .. } = settings.driver else { return Ok(()) };
     match (resolution, parent) {
         (Resolution::Group(_), Parent::None) => {
@@ -68,9 +65,6 @@ pub(super) fn check(settings: &Settings, parent: &Parent, vni: Option<Vni>, subn
         return Err(Error::Options(
             "an overlay with remote or group shares no store to agree on a VNI: add -o vxlanid_list=VNI".into(),
         ));
-    }
-    if settings.mtu.is_some_and(|mtu| mtu < LEAST_IPV6) && subnets.iter().any(Subnet::is_ipv6) {
-        return Err(Error::Options(format!("IPv6 needs an MTU of {LEAST_IPV6} or more")));
     }
     Ok(())
 }

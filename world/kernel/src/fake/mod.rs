@@ -302,6 +302,10 @@ impl Kernel for FakeKernel {
         inode.map(namespace_id).ok_or_else(none)
     }
 
+    fn is_there(&self, sandbox: &SandboxPath) -> Result<bool, Error> {
+        Ok(self.state().paths.get(&sandbox.path).copied().map(namespace_id).as_ref() == Some(&sandbox.id))
+    }
+
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {
         let mut state = self.state();
         state.counts.reads += 1;

@@ -1,6 +1,6 @@
 //! Carrying out a list of ops on one link, when it is their turn.
 
-use super::{Ground, Rtnl, observe, socket::Socket, visit::Visit};
+use super::{Ground, Rtnl, observe, socket::Socket, unreachable, visit::Visit};
 use crate::{Error, Made, Place, namespace::Namespace};
 use ipnet::IpNet;
 use plan::{LinkTag, Op};
@@ -18,8 +18,13 @@ pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Res
     let namespace = match place.namespace() {
         None => None,
         Some(sandbox) => match rtnl.ground.sandbox(sandbox) {
-            // What is to go went with its namespace.
-            Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => return Ok(None),
+            // What is to go went with its namespace, unless somebody else keeps that.
+            Err(error) if error.is_namespace_gone() && ops.iter().all(removes) && !ops.is_empty() => {
+                if ops.contains(&Op::DelLink) {
+                    unreachable::delete(rtnl, &sandbox.id, tag)?;
+                }
+                return Ok(None);
+            }
             namespace => Some(Arc::new(namespace?)),
         },
     };

@@ -10,7 +10,7 @@ use netlink_packet_route::{
         LinkFlags, LinkHeader, LinkInfo as Info, LinkMessage, MacVlanMode, VlanProtocol as WireProtocol,
     },
 };
-use plan::{Link, LinkInfo, LinkKind, SeenKind};
+use plan::{Link, LinkInfo, LinkKind, LinkTag, SeenKind};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 pub(crate) const RTM_NEWLINK: u16 = 16;
@@ -183,6 +183,12 @@ pub(crate) fn rename(index: u32, name: &str) -> RouteNetlinkMessage {
 /// RTM_DELLINK.
 pub fn delete(index: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::DelLink(message(index, Vec::new()))
+}
+
+/// Deletes all links with a tag in the namespace that has this number in the socket's.
+pub(crate) fn delete_group(namespace: i32, tag: LinkTag) -> RouteNetlinkMessage {
+    // IFLA_IF_NETNSID is the older name of IFLA_TARGET_NETNSID.
+    RouteNetlinkMessage::DelLink(message(0, vec![LinkAttribute::IfNetnsId(namespace), LinkAttribute::Group(tag.0)]))
 }
 
 /// A link out of an RTM_NEWLINK or RTM_DELLINK about a link as such: not the bridge's view of a

@@ -24,6 +24,7 @@ pub(crate) mod socket;
 mod supports;
 #[cfg(test)]
 mod tests;
+mod unreachable;
 mod visit;
 mod watch;
 mod watch_overlay;
@@ -112,10 +113,14 @@ impl Rtnl {
         }
     }
 
+    /// The watcher, if anybody has needed it yet.
+    fn watcher_if_any(&self) -> Option<Arc<Watcher>> {
+        self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// Has a namespace watched that is open anyway, if anybody wants to hear of the end of sandboxes.
     fn watch_open(&self, namespace: &Namespace, id: &NamespaceId) {
-        let watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let Some(watcher) = watcher else { return };
+        let Some(watcher) = self.watcher_if_any() else { return };
         // Even if one of this identity is watched: it may be an earlier one, whose end was not read yet.
         if self.ground.sockets.with(|socket| watcher.watch(socket, namespace, id)).is_err() {
             // Whoever needs it asks by `watch_sandbox` too, and hears why not.
@@ -136,6 +141,14 @@ impl Kernel for Rtnl {
 
     fn namespace(&self, path: &Path) -> Result<NamespaceId, Error> {
         namespace::identify(path, &self.ground.boot)
+    }
+
+    fn is_there(&self, sandbox: &SandboxPath) -> Result<bool, Error> {
+        match self.ground.sandbox(sandbox) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_namespace_gone() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn host_link(&self, name: &LinkName) -> Result<Option<LinkInfo>, Error> {

@@ -175,6 +175,16 @@ impl Watcher {
         lock(&self.shared.watched).doubt(id);
     }
 
+    /// The number of a watched namespace.
+    pub(super) fn number(&self, id: &NamespaceId) -> Option<i32> {
+        lock(&self.shared.watched).number(id)
+    }
+
+    /// Whether a watched namespace has this number.
+    pub(super) fn is_taken(&self, number: i32) -> bool {
+        lock(&self.shared.watched).owner(number).is_some()
+    }
+
     /// Whether a namespace of this identity is watched, its end not seen yet.
     pub(super) fn knows(&self, id: &NamespaceId) -> bool {
         lock(&self.shared.watched).knows(id)
@@ -227,6 +237,11 @@ fn number_of(socket: &mut Socket, namespace: &Namespace, wanted: i32) -> Result<
         }
     }
     Ok(None)
+}
+
+/// The numbers of all namespaces that have one in the socket's.
+pub(super) fn numbers(socket: &mut Socket) -> Result<Vec<i32>, Refusal> {
+    socket.dump(RouteNetlinkMessage::GetNsId(NsidMessage::default()), read_number)
 }
 
 struct Listener {
@@ -415,9 +430,7 @@ impl Listener {
     /// After lost notifications: tells of the sandboxes whose number is gone. One whose number has
     /// been given to another since is found when the engine, told of the overrun, watches afresh.
     fn recover(&self) {
-        let dumped = Socket::open()
-            .and_then(|mut socket| socket.dump(RouteNetlinkMessage::GetNsId(NsidMessage::default()), read_number));
-        match dumped {
+        match Socket::open().and_then(|mut socket| numbers(&mut socket)) {
             Ok(numbers) => {
                 let ended = lock(&self.shared.watched).retain(&numbers);
                 ended.into_iter().for_each(|id| self.tell(&KernelEvent::NamespaceGone(id)));

@@ -43,6 +43,11 @@ impl Watched {
         self.certain.remove(id);
     }
 
+    /// The number of a namespace of this identity that certainly has one still.
+    pub(super) fn number(&self, id: &NamespaceId) -> Option<i32> {
+        self.certain.get(id).copied()
+    }
+
     /// Whether a namespace of this identity is watched, its end not seen yet.
     pub(super) fn knows(&self, id: &NamespaceId) -> bool {
         self.certain.contains_key(id)
