@@ -1,7 +1,8 @@
 //! Networks that come with a request: made by the first, and the same for all that follow.
 
 use crate::{Engine, Error};
-use model::{Network, NetworkSpec, Parent, Resolved, Subnet};
+use model::{LinkName, Network, NetworkSpec, Parent, Resolved, Subnet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// How often a network that is being made or removed by somebody else is looked for, and the pause in between.
@@ -42,18 +43,38 @@ impl Engine {
 
     /// Whether the network is there, which then must be as defined.
     pub(crate) fn is_as_defined(&self, definition: &Resolved) -> Result<bool, Error> {
-        let state = self.state();
-        let known = state.names.get(definition.name.as_str()).and_then(|id| state.networks.get(id));
-        let Some(network) = known.filter(|n| !state.unsettled.contains(n.id.as_str())) else { return Ok(false) };
-        match difference(network, definition) {
+        let known = {
+            let state = self.state();
+            let known = state.names.get(definition.name.as_str()).and_then(|id| state.networks.get(id));
+            known.filter(|n| !state.unsettled.contains(n.id.as_str())).cloned()
+        };
+        let Some(network) = known else { return Ok(false) };
+        let mut parent = asked_parent(definition).cloned();
+        if let Some(asked) = parent.as_ref().filter(|_| network.parent != parent)
+            && let Ok(Some(link)) = self.kernel.host_link(asked)
+        {
+            // By another name of the link's.
+            parent = link.name.parse().ok();
+        }
+        match difference(&network, definition, parent.as_ref()) {
             None => Ok(true),
             Some(difference) => Err(Error::DefinedOtherwise { network: network.name.to_string(), difference }),
         }
     }
 }
 
+/// The parent's name, as the definition has it.
+fn asked_parent(definition: &Resolved) -> Option<&LinkName> {
+    match &definition.parent {
+        Parent::None => None,
+        Parent::Named { name, .. } => Some(name),
+        Parent::Vlan(step) => Some(&step.name),
+    }
+}
+
 /// The first in which a network is another than defined, in words. What a definition leaves open may be anything.
-fn difference(network: &Network, definition: &Resolved) -> Option<String> {
+/// `parent` is the defined one, by the name that it goes by.
+fn difference(network: &Network, definition: &Resolved, parent: Option<&LinkName>) -> Option<String> {
     let (has, asked) = (&network.settings, &definition.settings);
     if has.driver != asked.driver {
         return Some(format!("is {}, not {}", has.driver, asked.driver));
@@ -68,14 +89,9 @@ fn difference(network: &Network, definition: &Resolved) -> Option<String> {
     if has != asked {
         return Some("has other options".into());
     }
-    let parent = match &definition.parent {
-        Parent::None => None,
-        Parent::Named { name, .. } => Some(name),
-        Parent::Vlan(step) => Some(&step.name),
-    };
     let own_dummy = parent.is_none() && network.has_own_dummy();
     if network.parent.as_ref() != parent && !own_dummy {
-        let name = |parent: Option<&model::LinkName>| parent.map_or_else(|| "none".to_owned(), ToString::to_string);
+        let name = |parent: Option<&LinkName>| parent.map_or_else(|| "none".to_owned(), ToString::to_string);
         return Some(format!("its parent is {}, not {}", name(network.parent.as_ref()), name(parent)));
     }
     if let Some(vni) = definition.vni.filter(|vni| network.vni != Some(*vni)) {
@@ -107,7 +123,8 @@ fn subnets_difference(network: &Network, definition: &Resolved) -> Option<String
             let (has, asked) = (words(has.gateway.as_ref()), words(asked.gateway.as_ref()));
             return Some(format!("its gateway is {has}, not {asked}"));
         }
-        if let Some((name, address)) = asked.aux.iter().find(|(_, a)| !has.aux.values().any(|b| b == *a)) {
+        let kept = |address: &IpAddr| has.gateway == Some(*address) || has.aux.values().any(|aux| aux == address);
+        if let Some((name, address)) = asked.aux.iter().find(|(_, address)| !kept(address)) {
             return Some(format!("does not keep {address} ({name}) free"));
         }
     }
@@ -155,7 +172,8 @@ mod tests {
         let told = |change: &dyn Fn(&mut NetworkSpec)| {
             let mut spec = definition();
             change(&mut spec);
-            difference(&there, &spec.resolve().unwrap()).unwrap_or_default()
+            let resolved = spec.resolve().unwrap();
+            difference(&there, &resolved, asked_parent(&resolved)).unwrap_or_default()
         };
         assert_eq!(told(&|_| {}), "");
         assert_eq!(told(&|s| s.gateways.clear()), "", "left open");
@@ -171,5 +189,10 @@ mod tests {
         assert_eq!(told(&|s| drop(s.subnets.pop())), "has 10.1.0.0/24, fd00:1::/64, not 10.1.0.0/24");
         let aux = |s: &mut NetworkSpec| drop(s.aux_addresses.insert("r".into(), "10.1.0.9".into()));
         assert_eq!(told(&aux), "does not keep 10.1.0.9 (r) free");
+        let router = |s: &mut NetworkSpec| {
+            s.gateways.clear();
+            s.aux_addresses.insert("router".into(), "10.1.0.1".into());
+        };
+        assert_eq!(told(&router), "", "it is the gateway");
     }
 }

@@ -274,7 +274,9 @@ impl Engine {
             return Err(Error::kernel("look for the parent of network", &spec.name)(error));
         }
         let choice = choice?;
-        if choice.name.is_some() {
+        let own_dummy = choice.make.first().is_some_and(|first| first.lower().is_none());
+        // A parent of ours that is away is not looked at.
+        if lowest.is_some() || own_dummy {
             self.look_below(lowest.as_ref(), resolved)?;
         }
         let facts = match (&choice.name, lowest.filter(|_| choice.make.is_empty())) {

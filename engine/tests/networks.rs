@@ -314,7 +314,7 @@ fn parents_are_listed_with_what_does_not_work_on_them() {
     assert!(of("wlan0").warnings[0].contains("ipvlan") && of("wlan0").networks == ["i"]);
     // Its links are in sandboxes, where the host does not see them.
     assert!(of("wlan0").warnings[1].contains("network i (ipvlan mode l2"), "{:?}", of("wlan0").warnings);
-    assert!(of("eth0.7").warnings[0].contains("ipvlan is refused there"), "{:?}", of("eth0.7").warnings);
+    assert_eq!(of("eth0.7").warnings, [""; 0]);
 }
 
 #[test]

@@ -276,16 +276,15 @@ pub fn caveats(link: &LinkInfo, tenants: &[Tenant], uppers: &[LinkInfo], hardwar
     if machine.contains("VMware") {
         found.push("VMware drops frames of other MAC addresses unless the port group accepts forged transmits and promiscuous mode; use ipvlan".into());
     }
-    if let Some(Tenant { network, driver }) = tenants.iter().find(|tenant| !tenant.driver.is_overlay()) {
-        let instead = match driver {
-            Driver::Macvlan { mode: MacvlanMode::Passthru } => "takes it for itself: use another parent".to_owned(),
-            driver if driver.kind() == DriverKind::Macvlan => {
-                "is on it: ipvlan is refused there; use macvlan".to_owned()
-            }
-            driver => format!("is on it: macvlan is refused there; use {driver}"),
-        };
+    let excluding = tenants.iter().find_map(|tenant| match tenant.driver {
+        Driver::Macvlan { mode: MacvlanMode::Passthru } => {
+            Some((tenant, "takes it for itself: use another parent".into()))
+        }
+        driver @ Driver::Ipvlan { .. } => Some((tenant, format!("is on it: macvlan is refused there; use {driver}"))),
+        Driver::Macvlan { .. } | Driver::Overlay { .. } => None,
+    });
+    if let Some((Tenant { network, driver }, instead)) = excluding {
         found.push(format!("network {network} ({driver}) {instead}"));
-        return found;
     }
     let on_it = |u: &&LinkInfo| u.lower == Some(link.index) && !u.lower_elsewhere;
     if let Some(upper) = uppers.iter().filter(on_it).find(|u| matches!(u.kind, SeenKind::Ipvlan(..))) {

@@ -80,6 +80,8 @@ fn tables_and_templates() {
     );
     assert_eq!(site.ok("network ls -q"), &id[..12]);
     assert_eq!(site.ok(&format!("network inspect --format {{{{.Name}}}} {}", &id[..6])), "mcv");
+    assert_eq!(site.json("network inspect --format json mcv"), site.json("network inspect mcv"));
+    assert_eq!(site.cli("network inspect --format table mcv").code(), Some(2));
     for (filter, passes) in
         [("label=tier", true), ("label=tier=back", false), ("driver=ipvlan", false), ("parent=eth0", true)]
     {

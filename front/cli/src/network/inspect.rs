@@ -1,19 +1,26 @@
 //! `trunkline network inspect`: always JSON, an array of what was found.
 
 use crate::error::Error;
+use crate::listing::{self, Format};
+use crate::output;
 use crate::session::{self, Session};
-use crate::template::Template;
-use crate::{listing, output};
 use api::call;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A template instead of JSON, such as '{{.Id}}'
-    #[arg(short, long, value_name = "TEMPLATE")]
-    format: Option<Template>,
+    /// json, or a template such as '{{.Id}}'
+    #[arg(short, long, value_name = "FORMAT", default_value = "json", value_parser = format)]
+    format: Format,
     /// Names or identifiers
     #[arg(required = true, value_name = "NETWORK")]
     networks: Vec<String>,
+}
+
+fn format(text: &str) -> Result<Format, String> {
+    match text.parse() {
+        Ok(Format::Table) | Err(_) => Err("json or a template such as '{{.Id}}' expected".into()),
+        format => format,
+    }
 }
 
 pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
@@ -26,10 +33,10 @@ pub(crate) fn run(args: &Args, session: &Session) -> Result<u8, Error> {
         }
     }
     match &args.format {
-        None => output::line(&listing::json(&found)?)?,
-        Some(template) => {
+        Format::Template(template) => {
             found.iter().try_for_each(|network| output::line(&template.render(network)?))?;
         }
+        _ => output::line(&listing::json(&found)?)?,
     }
     session::settle(errors, args.networks.len())
 }
