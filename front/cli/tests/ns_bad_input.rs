@@ -58,6 +58,7 @@ fn host(switch: &Switch) -> Host {
     for link in ["eth0", "eth1", "port"] {
         host.plug(switch, link, &Port::Plain).unwrap();
     }
+    ip(&host, "link property add dev eth1 altname enp0s3");
     ip(&host, "link add br0 type bridge");
     ip(&host, "link set port master br0");
     ip(&host, "link add link br0 name vlan-less type macvlan mode bridge");
@@ -117,6 +118,9 @@ fn networks() {
         ("-o parent=eth0 -o macvlan_mode=brigde n", vec!["\"brigde\"", "macvlan_mode"]),
         ("-o parent=eth0 -o mtu=large n", vec!["\"large\"", "mtu", "68"]),
         ("-o parent=eth0 -o mtu=9000 n", vec!["mtu: 9000 is more than the 1500 of parent eth0"]),
+        ("-o parent=eth0.50 -o mtu=9000 n", vec!["mtu: 9000 is more than the 1500 of parent eth0"]),
+        ("-o mtu=9000 n", vec!["mtu: 9000 is more than the 1500 of a network without a parent"]),
+        ("-o parent=eth0 -o mtu=1000 --subnet fd00:9::/64 n", vec!["IPv6 needs an MTU of 1280 or more"]),
         ("-o parent=eth0 -o vlan=5000 n", vec!["between 1 and 4094", "5000"]),
         ("-o vlan=50 n", vec!["need a parent"]),
         ("-o parent=eth0 -o advertise_addr_nmsgs=9 n", vec!["advertise_addr_nmsgs", "0 to 3"]),
@@ -131,6 +135,8 @@ fn networks() {
             vec!["parent eth0 cannot take", "network mcv"],
         ),
         ("-d ipvlan -o parent=eth0 --subnet 10.1.0.0/24 n", vec!["parent eth0 cannot take ipvlan", "network mcv"]),
+        // By another name it is the same link.
+        ("-o parent=enp0s3 --subnet 10.1.0.0/24 n", vec!["parent eth1 cannot take macvlan", "network taken"]),
         ("-o parent=eth7 n", vec!["parent eth7 was not found on this host"]),
         ("-o parent=eth/7 n", vec!["link name \"eth/7\""]),
         ("-o parent=eth0.abc n", vec!["eth0.abc"]),
