@@ -118,11 +118,23 @@ impl Daemon {
         std::fs::read_to_string(&path).map_err(Error::io(format!("read {path}")))
     }
 
-    /// Ends it as a service manager does, and waits.
-    pub(crate) fn stop(mut self) -> Result<(), Error> {
+    fn signal(&self, signal: Signal, what: &str) -> Result<(), Error> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| Error::Wrong("the daemon has no pid".into()))?;
-        kill_process(pid, Signal::TERM).map_err(Error::io("end the daemon"))?;
+        kill_process(pid, signal).map_err(Error::io(what))
+    }
+
+    /// Does something while the daemon stands still: it would look at what changes in the host's namespace.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        self.signal(Signal::STOP, "stop the daemon for a while")?;
+        let done = work();
+        self.signal(Signal::CONT, "let the daemon go on")?;
+        done
+    }
+
+    /// Ends it as a service manager does, and waits.
+    pub(crate) fn stop(mut self) -> Result<(), Error> {
+        self.signal(Signal::TERM, "end the daemon")?;
         let status = self.child.wait().map_err(Error::io("wait for the daemon"))?;
         if status.success() {
             return Ok(());

@@ -65,9 +65,9 @@ pub(crate) fn run(args: &Args) -> Result<String, Error> {
         thread::sleep(floor::PAUSE);
         let (round, seen) = ours::round(&workload, &daemon, &kernel, clients, args.sandboxes_beforehand)?;
         rounds.push(round);
-        // The daemon is there meanwhile, with nothing to do: no network is left.
         if !args.without_floor {
-            tries.add(&Scene::new(&seen, args.sandboxes_beforehand, &kernel)?)?;
+            let scene = Scene::new(&seen, args.sandboxes_beforehand, &kernel)?;
+            daemon.aside(|| tries.add(&scene))?;
         }
         made = Some(seen);
     }
