@@ -78,17 +78,15 @@ impl Tries {
     /// Tries every way of creating once, and after each a way of removing, in turn.
     pub(super) fn add(&mut self, scene: &Scene<'_>) -> Result<(), Error> {
         let closing = (!scene.made.parents.is_empty()).then_some(Removal::Closing(REMOVERS[1]));
-        let mut removals = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).cycle();
-        for makers in MAKERS {
-            for making in [Making::Bare, Making::Declared] {
-                let (time, sandboxes) = scene.make(makers, making)?;
-                let create = if making == Making::Bare { &mut self.create } else { &mut self.create_declared };
-                create.entry(format!("{makers} threads")).or_default().push(ms(time));
-                thread::sleep(PAUSE);
-                let Some(removal) = removals.next() else { return Ok(()) };
-                let (way, time) = scene.remove(sandboxes, removal)?;
-                self.remove.entry(way).or_default().push(ms(time));
-            }
+        let removals = REMOVERS.map(Removal::Deleting).into_iter().chain(closing).cycle();
+        let makings = MAKERS.into_iter().flat_map(|makers| [(makers, Making::Bare), (makers, Making::Declared)]);
+        for ((makers, making), removal) in makings.zip(removals) {
+            let (time, sandboxes) = scene.make(makers, making)?;
+            let create = if making == Making::Bare { &mut self.create } else { &mut self.create_declared };
+            create.entry(format!("{makers} threads")).or_default().push(ms(time));
+            thread::sleep(PAUSE);
+            let (way, time) = scene.remove(sandboxes, removal)?;
+            self.remove.entry(way).or_default().push(ms(time));
         }
         Ok(())
     }
