@@ -5,6 +5,7 @@
 
 mod attach;
 mod cni;
+mod crowd;
 mod daemon;
 mod docker;
 mod engine_api;

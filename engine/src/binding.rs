@@ -163,8 +163,7 @@ impl Engine {
     pub(crate) fn network_of_pool(&self, subnet: &IpNet, range: Option<model::AddressRange>) -> Option<Network> {
         let state = self.state();
         let has = |n: &&Network| n.subnets.iter().any(|s| s.prefix == *subnet && s.range == range);
-        let settled = |n: &&Network| !state.unsettled.contains(n.id.as_str());
-        state.networks.values().filter(settled).find(has).cloned()
+        state.settled().find(has).cloned()
     }
 }
 

@@ -230,8 +230,7 @@ impl Engine {
         let idle: Vec<_> = {
             let state = self.state();
             let empty = |n: &Network| state.endpoints_of(&n.id).is_empty() && state.remote_on(&n.id).is_empty();
-            let idle = |n: &&Network| empty(n) && !state.unsettled.contains(n.id.as_str());
-            state.networks.values().filter(idle).map(|n| n.id.clone()).collect()
+            state.settled().filter(|n| empty(n)).map(|n| n.id.clone()).collect()
         };
         let mut removed = Vec::new();
         for id in idle {
@@ -298,6 +297,9 @@ impl Engine {
         }
         let Some(link) = lowest.filter(|_| !resolved.settings.driver.is_overlay()) else { return Ok(()) };
         let card = self.card_below(link)?;
+        if !parent::may_be_a_card(&card.kind) {
+            return Ok(());
+        }
         let hardware = card.name.parse().map(|name| self.kernel.hardware(&name)).unwrap_or_default();
         Ok(parent::carry_on_card(&card.name, resolved.settings.driver, &hardware)?)
     }
@@ -326,8 +328,10 @@ impl Engine {
             let master = others.iter().flatten().find(|l| Some(l.index) == link.master && !is_vrf(l));
             let mut uppers = self.kernel.host_uppers(link.index).map_err(failed())?;
             // The shims of networks on it are those networks' affair.
-            let shims: Vec<_> = self.settled_networks().iter().map(|n| plan::shim_tag(n).0).collect();
-            uppers.retain(|upper| !shims.contains(&upper.group));
+            let state = self.state();
+            let is_shim = |upper: &LinkInfo| state.settled().any(|n| plan::shim_tag(n).0 == upper.group);
+            uppers.retain(|upper| !is_shim(upper));
+            drop(state);
             parent::carry(link, driver, &uppers, master)?;
         }
         // An overlay's endpoints are not on its parent's LAN.

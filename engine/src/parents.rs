@@ -34,8 +34,8 @@ impl Engine {
         let card = parent::card(link, links).name.parse();
         let hardware = card.map(|card| self.kernel.hardware(&card)).unwrap_or_default();
         let state = self.state();
-        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-        let mut tenants: Vec<Tenant> = settled
+        let mut tenants: Vec<Tenant> = state
+            .settled()
             .filter(|n| n.parent.as_ref().is_some_and(|p| p.as_str() == link.name))
             .map(|n| Tenant { network: n.name.to_string(), driver: n.settings.driver })
             .collect();

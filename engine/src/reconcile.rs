@@ -35,8 +35,7 @@ impl Engine {
     }
 
     pub(crate) fn settled_networks(&self) -> Vec<Network> {
-        let state = self.state();
-        state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str())).cloned().collect()
+        self.state().settled().cloned().collect()
     }
 
     /// The links that must be in the host's namespace, the lowest first, each with the key under which
@@ -46,8 +45,7 @@ impl Engine {
         let mut parents: Vec<&ProvisionedLink> = state.provisioned.values().filter(|p| needed(&state, p)).collect();
         parents.sort_by_key(|p| depth(&state.provisioned, p));
         let parents = parents.into_iter().map(|p| (format!("parent {}", p.name), plan::provisioned(p)));
-        let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-        let shims = settled.filter_map(|n| Some((n.id.to_string(), state.shim_plan(n)?)));
+        let shims = state.settled().filter_map(|n| Some((n.id.to_string(), state.shim_plan(n)?)));
         parents.chain(shims).collect()
     }
 
@@ -228,8 +226,7 @@ fn repaired<T>(drift: &Drift, outcome: Result<T, impl std::fmt::Display>) {
 
 /// Whether a settled network stands on a provisioned link, directly or not.
 fn needed(state: &crate::state::State, link: &ProvisionedLink) -> bool {
-    let direct = |n: &Network| n.parent.as_ref() == Some(&link.name) && !state.unsettled.contains(n.id.as_str());
-    state.networks.values().any(direct)
+    state.settled().any(|n| n.parent.as_ref() == Some(&link.name))
         || state.provisioned.values().any(|upper| upper.lower() == Some(&link.name) && needed(state, upper))
 }
 

@@ -306,6 +306,11 @@ impl State {
         }
     }
 
+    /// The networks that nobody is making or removing.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = &Network> {
+        self.networks.values().filter(|n| !self.unsettled.contains(n.id.as_str()))
+    }
+
     /// A network by name, identifier, or unique start of one.
     pub(crate) fn network(&self, reference: &str) -> Result<&Network, Error> {
         let hint = ": see `trunkline network ls`";
@@ -313,7 +318,7 @@ impl State {
         if let Some(network) = self.names.get(reference).and_then(|id| self.networks.get(id)).filter(settled) {
             return Ok(network);
         }
-        let all = self.networks.values().filter(settled).map(|n| (n.id.as_str(), n));
+        let all = self.settled().map(|n| (n.id.as_str(), n));
         by_start("network", reference, all, hint)
     }
 

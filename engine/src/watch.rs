@@ -89,8 +89,7 @@ impl Engine {
         let concerned: Vec<Network> = {
             let state = self.state();
             let waits = |n: &&Network| state.degraded.contains_key(n.id.as_str());
-            let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
-            settled.filter(|n| rests_on(&state, n, &link.name) && (waits(n) || !link.up)).cloned().collect()
+            state.settled().filter(|n| rests_on(&state, n, &link.name) && (waits(n) || !link.up)).cloned().collect()
         };
         self.mend_networks(&concerned);
     }
@@ -102,9 +101,8 @@ impl Engine {
         }
         let concerned: Vec<Network> = {
             let state = self.state();
-            let settled = state.networks.values().filter(|n| !state.unsettled.contains(n.id.as_str()));
             let shim = |n: &Network| n.settings.host_access && plan::shim_name(n) == name;
-            settled.filter(|n| shim(n) || rests_on(&state, n, name)).cloned().collect()
+            state.settled().filter(|n| shim(n) || rests_on(&state, n, name)).cloned().collect()
         };
         self.mend_networks(&concerned);
     }

@@ -4,14 +4,13 @@
 use super::check::Made;
 use crate::raw::{Attachment, Hand, Parent};
 use crate::stats::{Spread, ms};
-use crate::{Error, host};
+use crate::{Error, crowd, host};
 use kernel::{Kernel, Rtnl};
 use lab::Sandbox;
 use model::LinkName;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -145,13 +144,12 @@ impl<'a> Scene<'a> {
             false => self.made.attachments.iter().map(|_| OnceLock::new()).collect(),
         };
         thread::sleep(PAUSE);
-        let begin = Instant::now();
-        side_by_side(threads, &self.made.parents, |hand, parent| {
+        let parents = side_by_side(threads, &self.made.parents, |hand, parent| {
             let lower = parent.lower().map(|name| self.index(name)).transpose()?;
             parent.make(hand, lower, self.index(&parent.name)?)
         })?;
         let pairs: Vec<_> = self.made.attachments.iter().zip(&sandboxes).collect();
-        side_by_side(threads, &pairs, |hand, (attachment, place)| {
+        let attached = side_by_side(threads, &pairs, |hand, (attachment, place)| {
             let sandbox = match place.get() {
                 Some(sandbox) => sandbox,
                 None => {
@@ -161,7 +159,7 @@ impl<'a> Scene<'a> {
             };
             self.attach(hand, attachment, sandbox, making)
         })?;
-        Ok((begin.elapsed(), sandboxes.into_iter().filter_map(OnceLock::into_inner).collect()))
+        Ok((parents + attached, sandboxes.into_iter().filter_map(OnceLock::into_inner).collect()))
     }
 
     fn attach(&self, hand: &mut Hand, attachment: &Attachment, sandbox: &Sandbox, making: Making) -> Result<(), Error> {
@@ -173,26 +171,25 @@ impl<'a> Scene<'a> {
     }
 
     fn remove(&self, sandboxes: Vec<Sandbox>, removal: Removal) -> Result<(String, Duration), Error> {
-        let begin = Instant::now();
-        let way = match removal {
+        let (way, links, threads) = match removal {
             Removal::Deleting(threads) => {
-                side_by_side(threads, &sandboxes, |hand, sandbox| Attachment::remove(hand, sandbox))?;
-                self.remove_parents(threads)?;
-                format!("deleting, {threads} threads")
+                let deleted = side_by_side(threads, &sandboxes, |hand, sandbox| Attachment::remove(hand, sandbox))?;
+                (format!("deleting, {threads} threads"), deleted, threads)
             }
             Removal::Closing(threads) => {
                 let pairs = sandboxes.into_iter().zip(&self.made.attachments);
                 let (go, stay): (Vec<_>, Vec<_>) = pairs.partition(|(_, a)| a.parent().is_some_and(|p| self.goes(p)));
+                let begin = Instant::now();
                 drop(go);
-                side_by_side(threads, &stay, |hand, (sandbox, _)| Attachment::remove(hand, sandbox))?;
-                self.remove_parents(threads)?;
-                format!("closing namespaces, {threads} threads")
+                let closed = begin.elapsed();
+                let deleted = side_by_side(threads, &stay, |hand, (sandbox, _)| Attachment::remove(hand, sandbox))?;
+                (format!("closing namespaces, {threads} threads"), closed + deleted, threads)
             }
         };
-        Ok((way, begin.elapsed()))
+        Ok((way, links + self.remove_parents(threads)?))
     }
 
-    fn remove_parents(&self, threads: usize) -> Result<(), Error> {
+    fn remove_parents(&self, threads: usize) -> Result<Duration, Error> {
         let all: Vec<&Parent> = self.made.parents.iter().collect();
         side_by_side(threads, &all, |hand, parent| Parent::remove(hand, self.index(&parent.name)?))
     }
@@ -211,30 +208,12 @@ impl<'a> Scene<'a> {
     }
 }
 
-/// Does `work` on every object with this many threads, or fewer if there are fewer objects; one works
-/// in the calling thread.
+/// Does `work` on every object with this many threads, or fewer if there are fewer objects; the time that it took.
 fn side_by_side<T: Sync>(
     threads: usize,
     objects: &[T],
     work: impl Fn(&mut Hand, &T) -> Result<(), Error> + Sync,
-) -> Result<(), Error> {
-    let next = AtomicUsize::new(0);
-    let one = || {
-        let mut hand = Hand::new()?;
-        while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-            work(&mut hand, object)?;
-        }
-        Ok(())
-    };
-    match threads.min(objects.len()) {
-        0 => Ok(()),
-        1 => one(),
-        n => thread::scope(|scope| {
-            let running: Vec<_> = (0..n).map(|_| scope.spawn(one)).collect();
-            let outcomes = running
-                .into_iter()
-                .map(|t| t.join().unwrap_or_else(|_| Err(Error::Wrong("a thread of the floor panicked".into()))));
-            outcomes.collect::<Vec<_>>().into_iter().collect()
-        }),
-    }
+) -> Result<Duration, Error> {
+    let piece = |hand: &mut Hand, n: usize| work(hand, &objects[n]);
+    Ok(crowd::work_off(0..threads, objects.len(), |_| Hand::new(), piece)?.wall)
 }

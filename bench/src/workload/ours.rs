@@ -3,6 +3,7 @@
 use super::check::{self, Made};
 use super::spec::Workload;
 use crate::Error;
+use crate::crowd::{self, Done};
 use crate::daemon::{Daemon, machine_cpu, own_cpu};
 use crate::host::{self, Home};
 use crate::stats::{Quantiles, ms};
@@ -13,9 +14,7 @@ use model::request::{ConnectRequest, DisconnectRequest, EndpointSpec, Target};
 use model::view::EndpointView;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 /// One round's figures, in milliseconds.
@@ -108,16 +107,6 @@ fn difference(now: [Duration; 3], before: [Duration; 3]) -> [Duration; 3] {
     std::array::from_fn(|n| now[n].saturating_sub(before[n]))
 }
 
-/// What came of calls side by side.
-struct Done<T> {
-    /// The answers, in the order of the calls.
-    answers: Vec<T>,
-    /// What each took.
-    times: Vec<Duration>,
-    /// From the first request to the last answer.
-    wall: Duration,
-}
-
 /// Where the sandboxes come from.
 enum Sandboxes {
     /// Each is made when it is its turn, as `trunkline run` or a container runtime does.
@@ -147,22 +136,40 @@ impl Sandboxes {
     }
 }
 
-/// Makes all calls.
-fn all<T: DeserializeOwned + Send>(clients: &mut [Client], calls: &[Call<T>]) -> Result<Done<T>, Error> {
-    side_by_side(clients, calls.len(), |client, _, n| {
+/// What came of calls side by side.
+struct Calls<T> {
+    /// The answers, in the order of the calls.
+    answers: Vec<T>,
+    /// What each took.
+    times: Vec<Duration>,
+    /// From the first request to the last answer.
+    wall: Duration,
+}
+
+impl<T> From<Done<(T, Duration)>> for Calls<T> {
+    fn from(done: Done<(T, Duration)>) -> Self {
+        let (answers, times) = done.results.into_iter().unzip();
+        Self { answers, times, wall: done.wall }
+    }
+}
+
+/// Makes all calls, each client one after another.
+fn all<T: DeserializeOwned + Send>(clients: &mut [Client], calls: &[Call<T>]) -> Result<Calls<T>, Error> {
+    let make = |client: &mut &mut Client, n: usize| {
         let begin = Instant::now();
         let answer = client.send(&calls[n]).map_err(Error::api(&calls[n]))?;
         Ok((answer, begin.elapsed()))
-    })
+    };
+    Ok(crowd::work_off(clients, calls.len(), Ok, make)?.into())
 }
 
-/// Attaches all sandboxes.
+/// Attaches all sandboxes, each client one after another.
 fn attach_all(
     clients: &mut [Client],
     endpoints: &[EndpointSpec],
     sandboxes: &Sandboxes,
-) -> Result<Done<(Sandbox, EndpointView)>, Error> {
-    side_by_side(clients, endpoints.len(), |client, home, n| {
+) -> Result<Calls<(Sandbox, EndpointView)>, Error> {
+    let attach = |(client, home): &mut (&mut Client, Home), n: usize| {
         let sandbox = sandboxes.take(n, home)?;
         let endpoint = endpoints[n].clone();
         let request = ConnectRequest { target: Target::Path(sandbox.path()), endpoint, define: None };
@@ -170,35 +177,6 @@ fn attach_all(
         let begin = Instant::now();
         let view = client.send(&call).map_err(Error::api(&call))?;
         Ok(((sandbox, view), begin.elapsed()))
-    })
-}
-
-/// Does every piece of `count`, each client in a thread of its own, one after another, whichever is next.
-fn side_by_side<T: Send>(
-    clients: &mut [Client],
-    count: usize,
-    work: impl Fn(&mut Client, &Home, usize) -> Result<(T, Duration), Error> + Sync,
-) -> Result<Done<T>, Error> {
-    let next = AtomicUsize::new(0);
-    let life = |client: &mut Client| {
-        let (home, mut outcomes) = (Home::here()?, Vec::new());
-        loop {
-            let n = next.fetch_add(1, Ordering::Relaxed);
-            if n >= count {
-                return Ok(outcomes);
-            }
-            outcomes.push((n, work(client, &home, n)?));
-        }
     };
-    let begin = Instant::now();
-    let lives: Result<Vec<_>, Error> = thread::scope(|scope| {
-        let running: Vec<_> = clients.iter_mut().map(|client| scope.spawn(|| life(client))).collect();
-        let panicked = |_| Err(Error::Wrong("a client panicked".into()));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(panicked)).collect()
-    });
-    let wall = begin.elapsed();
-    let mut outcomes: Vec<_> = lives?.into_iter().flatten().collect();
-    outcomes.sort_by_key(|(n, _)| *n);
-    let (answers, times) = outcomes.into_iter().map(|(_, outcome)| outcome).unzip();
-    Ok(Done { answers, times, wall })
+    Ok(crowd::work_off(clients, endpoints.len(), |client| Ok((client, Home::here()?)), attach)?.into())
 }

@@ -253,6 +253,12 @@ pub fn card<'a>(parent: &'a LinkInfo, links: &'a [LinkInfo]) -> &'a LinkInfo {
     card
 }
 
+/// Whether a link of this kind may have hardware below it that has a say. Of a kind that is not known here, a
+/// `virt_wifi` for one, it may.
+pub fn may_be_a_card(kind: &SeenKind) -> bool {
+    matches!(kind, SeenKind::Physical | SeenKind::Other(_))
+}
+
 /// Whether the network card at the bottom of a parent, be it VLANs above, can carry `driver`.
 pub fn carry_on_card(card: &str, driver: Driver, hardware: &Hardware) -> Result<(), Error> {
     if hardware.wireless && driver.kind() == DriverKind::Macvlan {

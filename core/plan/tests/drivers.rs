@@ -8,7 +8,7 @@ use model::{
 };
 use std::collections::BTreeMap;
 use trunkline_plan as plan;
-use trunkline_plan::parent::{HostLinks, Tenant, carry, carry_on_card, choose, share};
+use trunkline_plan::parent::{HostLinks, Tenant, carry, carry_on_card, choose, may_be_a_card, share};
 use trunkline_plan::{Hardware, LinkInfo, Op, SeenKind, SeenLink};
 
 fn network(
@@ -343,6 +343,8 @@ fn what_a_link_can_carry() {
     assert!(carry(&eth0, macvlan, &[], Some(&bridge)).is_err());
     assert!(carry_on_card("wlan0", macvlan, &wifi).is_err());
     assert!(carry_on_card("wlan0", ipvlan, &wifi).is_ok() && carry_on_card("eth0", macvlan, &none).is_ok());
+    assert!(may_be_a_card(&SeenKind::Physical) && may_be_a_card(&SeenKind::Other("virt_wifi".into())));
+    assert!(!may_be_a_card(&SeenKind::Veth) && !may_be_a_card(&SeenKind::Dummy));
     assert!(carry(&link(1, "lo", SeenKind::Loopback, None), macvlan, &[], None).is_err());
     let stranger = link(10, "ipvl0", SeenKind::Ipvlan(model::IpvlanMode::L2, model::IpvlanFlag::Bridge), Some(2));
     assert!(carry(&eth0, macvlan, std::slice::from_ref(&stranger), None).is_err());
