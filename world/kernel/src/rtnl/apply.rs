@@ -10,9 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long fresh IPv6 addresses may take to be usable (0.1 ms as a rule), and between two looks.
+/// How long fresh IPv6 addresses may take to be usable (0.1 ms as a rule), and between two looks at first and at last.
 const PATIENCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_micros(100);
+const LONGEST_PAUSE: Duration = Duration::from_millis(10);
 
 pub(super) fn apply(rtnl: &Rtnl, place: &Place, tag: LinkTag, ops: &[Op]) -> Result<Option<Made>, Error> {
     let namespace = match place.namespace() {
@@ -124,12 +125,15 @@ fn fresh(ops: &[Op]) -> impl Iterator<Item = Ipv6Addr> {
 /// `addrconf_dad_work`), and until then packets to them are dropped as not ours.
 fn await_addresses(socket: &mut Socket, ops: &[Op]) {
     let deadline = Instant::now() + PATIENCE;
+    let mut pause = PAUSE;
     for address in fresh(ops) {
         while !observe::is_local(socket, address) {
             if Instant::now() > deadline {
                 return tracing::warn!(%address, "the kernel takes its time to make the address usable");
             }
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(pause);
+            // Many that wait for the one queue, and ask, take the processor from it.
+            pause = LONGEST_PAUSE.min(pause * 2);
         }
     }
 }
