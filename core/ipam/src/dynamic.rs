@@ -1,13 +1,18 @@
 //! The order of dynamic addresses: lowest never used first, freed ones last, oldest first.
 //!
 //! A freed address rests as long as it can: neighbours' caches, DNS and peers may still point at
-//! its last holder. Every operation here costs O(log n) in the number of addresses ever used, at
-//! any fill, and memory follows that number and not the size of the subnet; addresses used in
-//! sequence share one interval.
+//! its last holder. One that so many others were freed after that nobody can count them
+//! ([`REMEMBERED`]) has rested enough, and passes for never used. Every operation here costs O(log n) in
+//! the number of addresses in use and remembered, at any fill, and memory follows that number and not
+//! the size of the subnet; addresses used in sequence share one interval.
 
 use std::collections::BTreeMap;
 
-/// A set of numbers as disjoint intervals that never touch each other. It only grows.
+/// How many freed addresses a pool remembers: all that an IPv4 /16 has. In an IPv6 subnet there is a new one for
+/// every endpoint for ever.
+pub(crate) const REMEMBERED: usize = 1 << 16;
+
+/// A set of numbers as disjoint intervals that never touch each other.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Intervals {
     /// First to last, both inclusive.
@@ -34,6 +39,20 @@ impl Intervals {
             last = l;
         }
         self.spans.insert(first, last);
+    }
+
+    /// Takes a number out; it need not be in.
+    pub(crate) fn remove(&mut self, number: u128) {
+        let Some((&first, &last)) = self.spans.range(..=number).next_back().filter(|(_, l)| **l >= number) else {
+            return;
+        };
+        self.spans.remove(&first);
+        if first < number {
+            self.spans.insert(first, number - 1);
+        }
+        if number < last {
+            self.spans.insert(number + 1, last);
+        }
     }
 
     /// The lowest number from `first` to `last` that is not in the set.
@@ -89,11 +108,14 @@ impl Window {
         }
     }
 
-    /// The next dynamic address, given all the numbers ever in use.
-    pub(crate) fn next(&self, ever_used: &Intervals) -> Option<u128> {
-        ever_used
-            .lowest_missing(self.first, self.last)
-            .or_else(|| self.freed.first_key_value().map(|(_, &number)| number))
+    /// Notes that the one that was freed as the `at`th of its pool is remembered no more.
+    pub(crate) fn forget(&mut self, at: u64) {
+        self.freed.remove(&at);
+    }
+
+    /// The next dynamic address, given all the numbers that were in use.
+    pub(crate) fn next(&self, used: &Intervals) -> Option<u128> {
+        used.lowest_missing(self.first, self.last).or_else(|| self.freed.first_key_value().map(|(_, &number)| number))
     }
 
     /// How many addresses are left for dynamic claims; `u128::MAX` for an empty `::/0`.
@@ -122,6 +144,16 @@ mod tests {
         assert_eq!(set.lowest_missing(5, 10), Some(8));
         assert_eq!(set.lowest_missing(5, 7), None);
         assert_eq!(set.lowest_missing(u128::MAX, u128::MAX), None);
+    }
+
+    #[test]
+    fn what_is_taken_out_leaves_the_rest() {
+        let mut set = Intervals::default();
+        [0, 1, 2, 3, 4, 9, u128::MAX].into_iter().for_each(|n| set.insert(n));
+        for (number, spans) in [(2, 4), (0, 4), (1, 3), (7, 3), (9, 2), (u128::MAX, 1), (4, 1), (3, 0), (3, 0)] {
+            set.remove(number);
+            assert_eq!((set.spans(), set.lowest_missing(number, number)), (spans, Some(number)), "{number}");
+        }
     }
 
     #[test]

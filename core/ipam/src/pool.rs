@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use model::AddressRange;
 
 use crate::address::{Family, bounds, number};
-use crate::dynamic::{Intervals, Window};
+use crate::dynamic::{Intervals, REMEMBERED, Window};
 use crate::spec::Role;
 use crate::{NetworkKey, PoolSpec};
 
@@ -101,9 +101,12 @@ struct Member {
 pub(crate) struct Pool<N> {
     family: Family,
     in_use: BTreeMap<u128, Use<N>>,
-    ever_used: Intervals,
-    /// When each address that is free again was freed.
+    /// What is or was in use.
+    used: Intervals,
+    /// When each address that is free again was freed, as far as is remembered.
     freed: BTreeMap<u128, u64>,
+    /// The same by when.
+    rested: BTreeMap<u64, u128>,
     /// How many addresses were freed so far.
     frees: u64,
     members: BTreeMap<N, Member>,
@@ -120,8 +123,9 @@ impl<N: NetworkKey> Pool<N> {
         let mut pool = Pool {
             family: Family::of_net(&subnet),
             in_use: BTreeMap::new(),
-            ever_used: Intervals::default(),
+            used: Intervals::default(),
             freed: BTreeMap::new(),
+            rested: BTreeMap::new(),
             frees: 0,
             members: BTreeMap::new(),
         };
@@ -231,7 +235,7 @@ impl<N: NetworkKey> Pool<N> {
     /// The address that the network's next dynamic claim takes.
     pub(crate) fn next_dynamic(&self, network: &N) -> Option<IpAddr> {
         let member = self.members.get(network)?;
-        member.window.next(&self.ever_used).map(|n| self.family.address(n))
+        member.window.next(&self.used).map(|n| self.family.address(n))
     }
 
     /// Takes an address back from an endpoint of the network; false if no endpoint of it has it.
@@ -256,8 +260,11 @@ impl<N: NetworkKey> Pool<N> {
 
     fn occupy(&mut self, n: u128, by: Use<N>) {
         self.in_use.insert(n, by);
-        self.ever_used.insert(n);
+        self.used.insert(n);
         let freed_at = self.freed.remove(&n);
+        if let Some(at) = freed_at {
+            self.rested.remove(&at);
+        }
         for member in self.members.values_mut() {
             member.window.occupy(n, freed_at);
         }
@@ -267,8 +274,22 @@ impl<N: NetworkKey> Pool<N> {
         self.in_use.remove(&n);
         self.frees += 1;
         self.freed.insert(n, self.frees);
+        self.rested.insert(self.frees, n);
         for member in self.members.values_mut() {
             member.window.vacate(n, self.frees);
+        }
+        if self.rested.len() > REMEMBERED {
+            self.forget_oldest();
+        }
+    }
+
+    /// The address that was freed first passes for never used.
+    fn forget_oldest(&mut self) {
+        let Some((at, n)) = self.rested.pop_first() else { return };
+        self.freed.remove(&n);
+        self.used.remove(n);
+        for member in self.members.values_mut() {
+            member.window.forget(at);
         }
     }
 }

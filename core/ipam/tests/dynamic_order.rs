@@ -44,6 +44,19 @@ fn an_explicit_address_is_used_from_then_on() {
     assert_eq!(next4(&mut space, "n"), "10.0.0.2");
 }
 
+/// A pool remembers as many freed addresses as an IPv4 /16 has, and no more: in a /64 there would be no end of them.
+#[test]
+fn one_that_rested_while_65536_others_were_freed_passes_for_never_used() {
+    let mut space = space(&[spec("2001:db8::/64")]);
+    let mut use_one = |expected: u32| {
+        let claim = space.claim_dynamic(&"n", Family::V6).unwrap();
+        assert_eq!(claim.address, ip(&format!("2001:db8::{:x}:{:x}", expected >> 16, expected & 0xffff)));
+        space.release(&"n", claim.address).unwrap();
+    };
+    (1..=65537).for_each(&mut use_one);
+    (1..=3).for_each(&mut use_one);
+}
+
 #[test]
 fn pools_of_the_family_are_tried_in_order() {
     let mut space = space(&[spec("10.0.1.0/30"), spec("2001:db8::/64"), spec("10.0.0.0/30")]);
