@@ -260,7 +260,7 @@ fn a_dry_run_changes_nothing() {
     let before = rig.process.kernel.steps();
     let plan = rig.engine.plan_network(&spec("macvlan", "n", NET, &parent("eth0.100.10"))).unwrap();
     assert!(plan.commands[4].starts_with("# then for each endpoint"), "{:?}", plan.commands);
-    assert!(plan.commands[5].starts_with("ip link add link eth0.100.10 name eth0 address 02:42:c0:a8:01:01 "));
+    assert!(plan.commands[5].starts_with("ip link add link eth0.100.10 name eth%d address 02:42:c0:a8:01:01 "));
     assert!(plan.commands[0].starts_with("ip link add link eth0 name eth0.100 "));
     assert!(plan.commands[0].ends_with("type vlan protocol 802.1Q id 100"));
     assert!(plan.commands[2].starts_with("ip link add link eth0.100 name eth0.100.10 "));

@@ -12,7 +12,7 @@ pub fn commands(ops: &[Op], link: &Link, sandbox: Option<&str>) -> Vec<String> {
     };
     let ip = sandbox.map_or_else(|| "ip".to_owned(), |s| format!("ip -n {s}"));
     let line = |op: &Op| match op {
-        Op::AddLink(link) => add_link(link, &name, sandbox),
+        Op::AddLink(link) => add_link(link, &new_name(&link.title, sandbox), sandbox),
         Op::SetSysctl(s) => {
             let setting = format!("sysctl -w net.{}.conf.{}.{}={}", s.family, name.replace('.', "/"), s.key, s.value);
             sandbox.map_or(setting.clone(), |s| format!("ip netns exec {s} {setting}"))
@@ -31,6 +31,16 @@ pub fn commands(ops: &[Op], link: &Link, sandbox: Option<&str>) -> Vec<String> {
         Op::DelLink => format!("{ip} link del {name}"),
     };
     ops.iter().map(line).collect()
+}
+
+/// What a new link is to be called. In a sandbox the kernel gives the number, as it does for us: an `eth0` is refused by
+/// kernels before about 6.15 where the host has one, too (rtnetlink.c, `__rtnl_newlink`).
+fn new_name(title: &LinkTitle, sandbox: Option<&str>) -> String {
+    match (title, sandbox) {
+        (LinkTitle::Exact(name), _) => name.to_string(),
+        (LinkTitle::Numbered(prefix), Some(_)) => format!("{prefix}%d"),
+        (LinkTitle::Numbered(prefix), None) => format!("{prefix}0"),
+    }
 }
 
 fn add_link(link: &Link, name: &str, sandbox: Option<&str>) -> String {

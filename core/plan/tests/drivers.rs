@@ -80,7 +80,7 @@ fn a_macvlan_endpoint_as_commands() {
     assert_eq!(
         commands,
         [
-            "ip link add link eth0.215 name eth0 address 02:42:c0:a8:01:14 group 75793541 netns c1 type macvlan mode bridge",
+            "ip link add link eth0.215 name eth%d address 02:42:c0:a8:01:14 group 75793541 netns c1 type macvlan mode bridge",
             "ip netns exec c1 sysctl -w net.ipv6.conf.eth0.disable_ipv6=1",
             "ip -n c1 addr add 192.168.1.20/24 brd + dev eth0",
             "ip -n c1 link set eth0 alias 'trunkline endpoint 090909090909 network net1' up",

@@ -60,6 +60,26 @@ fn auto_trunk() {
     assert_eq!(host.links().unwrap(), ["lo", "eth0"]);
 }
 
+/// What is shown can be done by hand, beside the host's own eth0 as well.
+#[test]
+fn a_dry_run_s_commands_make_what_they_say() {
+    let switch = Switch::new().unwrap();
+    let host = Host::new("host").unwrap();
+    host.plug(&switch, "eth0", &Port::trunk([215])).unwrap();
+    let _router = access(&switch, 215, "192.168.215.1/24");
+    let site = Site::start(&host);
+    let network = "-d macvlan -o parent=eth0.215 --subnet 192.168.215.0/24 --gateway 192.168.215.1 m215";
+    let plan = site.ok(&format!("network create --dry-run {network}"));
+    // The namespace's name goes with the mounts.
+    let script = format!(
+        "mkdir -p /run/netns; mount -t tmpfs tmpfs /run/netns; ip netns add SANDBOX\n{plan}\n\
+         ip netns exec SANDBOX ping -c 1 192.168.215.1; ip -n SANDBOX link; ip -n SANDBOX address"
+    );
+    let shown = host.run("unshare", ["-m", "sh", "-ec", &script]).unwrap().stdout;
+    assert!(shown.contains(": eth0@") && shown.contains("inet 192.168.215.2/24 brd"), "{plan}\n{shown}");
+    assert!(shown.contains("alias trunkline endpoint ") && !shown.contains("inet6 "), "{plan}\n{shown}");
+}
+
 /// A switch's ports have names of their own, and so have its sub-interfaces: one that is made, and one that is there.
 #[test]
 fn a_switch_s_ports() {
