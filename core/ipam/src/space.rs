@@ -110,7 +110,8 @@ impl<N: NetworkKey> AddressSpace<N> {
 
     /// Claims an address of the network's subnets of this family, tried in order until one has an
     /// address in its ip-range: the lowest that was never in use, or else the one that was freed
-    /// the longest time ago. (moby goes round with a cursor and forgets it at a restart.)
+    /// the longest time ago. One that 65536 others of its subnet were freed after counts as never in use.
+    /// (moby goes round with a cursor and forgets it at a restart.)
     ///
     /// # Errors
     /// [`Error::UnknownNetwork`]; [`Error::NoSubnet`]; [`Error::Exhausted`].

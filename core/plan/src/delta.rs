@@ -2,6 +2,7 @@
 
 use crate::facts::{SeenKind, SeenLink};
 use crate::object::{LinkKind, LinkPlan, Op};
+use ipnet::IpNet;
 
 /// The changes that make `plan` true, in an order that is safe at every step; none if it is true.
 ///
@@ -27,10 +28,21 @@ fn create(plan: &LinkPlan) -> Vec<Op> {
     }
     ops.extend(plan.master.clone().map(Op::SetMaster));
     ops.extend(plan.sysctls.iter().cloned().map(Op::SetSysctl));
-    ops.extend(plan.addresses.iter().map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
-    ops.push(Op::SetUp { alias: plan.link.alias.clone() });
+    add_addresses_and_up(plan, &plan.addresses, true, &mut ops);
     ops.extend(plan.routes.iter().cloned().map(Op::AddRoute));
     ops
+}
+
+/// IPv4 addresses before the link comes up, and IPv6 ones after: the kernel makes an address usable in a work queue,
+/// and puts that off by up to a second if the link comes up before its turn and has no ARP, as ipvlan's in l3 have
+/// not (addrconf.c: NETDEV_CHANGE with IFF_NOARP, `addrconf_dad_run`, `addrconf_dad_kick`).
+fn add_addresses_and_up(plan: &LinkPlan, addresses: &[IpNet], up: bool, ops: &mut Vec<Op>) {
+    let add = |a: &IpNet| Op::AddAddress { address: *a, dad: plan.dad };
+    ops.extend(addresses.iter().filter(|a| a.addr().is_ipv4()).map(add));
+    if up {
+        ops.push(Op::SetUp { alias: plan.link.alias.clone() });
+    }
+    ops.extend(addresses.iter().filter(|a| a.addr().is_ipv6()).map(add));
 }
 
 fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
@@ -38,7 +50,7 @@ fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
     if plan.exclusive {
         let extra = |r: &&crate::Route| !plan.routes.contains(r);
         ops.extend(seen.routes.iter().filter(extra).cloned().map(Op::DelRoute));
-        let extra = |a: &&ipnet::IpNet| !plan.addresses.contains(a);
+        let extra = |a: &&IpNet| !plan.addresses.contains(a);
         ops.extend(seen.addresses.iter().filter(extra).copied().map(Op::DelAddress));
     }
     if let Some(mtu) = plan.link.mtu.filter(|mtu| *mtu != seen.info.mtu) {
@@ -47,11 +59,9 @@ fn amend(plan: &LinkPlan, seen: &SeenLink) -> Vec<Op> {
     if let Some(master) = plan.master.as_ref().filter(|m| seen.master.as_deref() != Some(m.as_str())) {
         ops.push(Op::SetMaster(master.clone()));
     }
-    let missing = plan.addresses.iter().filter(|a| !seen.addresses.contains(a));
-    ops.extend(missing.map(|a| Op::AddAddress { address: *a, dad: plan.dad }));
-    if !seen.info.up || seen.info.alias.as_deref() != Some(plan.link.alias.as_str()) {
-        ops.push(Op::SetUp { alias: plan.link.alias.clone() });
-    }
+    let missing: Vec<IpNet> = plan.addresses.iter().filter(|a| !seen.addresses.contains(a)).copied().collect();
+    let down = !seen.info.up || seen.info.alias.as_deref() != Some(plan.link.alias.as_str());
+    add_addresses_and_up(plan, &missing, down, &mut ops);
     // Routes last: the kernel refuses a next hop that no address or route covers yet.
     ops.extend(plan.routes.iter().filter(|r| !seen.routes.contains(r)).cloned().map(Op::AddRoute));
     ops

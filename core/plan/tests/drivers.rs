@@ -104,6 +104,29 @@ fn l3_routes_by_the_link_and_ignores_gateways() {
     assert_eq!(routes, ["10.2.0.0/24", "fd02::/64"]);
 }
 
+/// The kernel would put the use of an IPv6 address off by up to a second, were it there before its link comes up.
+#[test]
+fn ipv6_addresses_wait_for_the_link() {
+    let subnets = [("10.1.0.0/24", None), ("fd01::/64", None)];
+    let network = network("ipvlan", "eth0", &subnets, &[("ipvlan_mode", "l3")], false);
+    let wanted = plan::endpoint(&network, &endpoint(&network, Some("10.1.0.5/24"), Some("fd01::5/64")));
+    let at = |ops: &[Op], what: &dyn Fn(&Op) -> bool| ops.iter().position(what).unwrap();
+    let down = SeenLink { addresses: Vec::new(), routes: Vec::new(), master: None, info: down(&wanted) };
+    for seen in [None, Some(&down)] {
+        let ops = plan::delta(&wanted, seen);
+        let up = at(&ops, &|op| matches!(op, Op::SetUp { .. }));
+        let address =
+            |v4: bool| at(&ops, &|op| matches!(op, Op::AddAddress { address, .. } if address.addr().is_ipv4() == v4));
+        assert!(address(true) < up && up < address(false), "{ops:?}");
+    }
+}
+
+/// The endpoint's link as it is made, but down.
+fn down(wanted: &plan::LinkPlan) -> LinkInfo {
+    let kind = SeenKind::Ipvlan(model::IpvlanMode::L3, model::IpvlanFlag::Bridge);
+    LinkInfo { group: wanted.link.tag.0, ..link(2, "eth0", kind, Some(9)) }
+}
+
 #[test]
 fn routes_that_were_asked_for_stand_in_place_of_the_networks() {
     let route = |destination: &str, gateway: Option<&str>, metric| model::EndpointRoute {
