@@ -108,7 +108,7 @@ fn a_storm_of_misses_drowns_nothing() {
         let a = one.sandbox();
         here.attach(&a, MAC_ONE, &["10.9.0.2/24"]);
         here.program(&here.entries(MAC_TWO, &["10.9.0.3/24"], two.vtep)[1..]);
-        let events = one.kernel.events().unwrap();
+        let (events, witness) = (one.kernel.events().unwrap(), one.kernel.events().unwrap());
         one.kernel.watch_overlay(&here.path).unwrap();
         // As fast as it can: a miss for each.
         inside(&a.path, || {
@@ -118,6 +118,8 @@ fn a_storm_of_misses_drowns_nothing() {
             }
         });
         here.must("ip neigh del 10.9.0.3 dev vxlan0");
+        // The watch may still be at the misses. By another's events, for these must not be read before all are there.
+        await_event(&witness, |event| matches!(event, KernelEvent::PeerEntryGone { .. }));
         let mut misses = 0;
         for event in events.iter() {
             assert!(!matches!(event, KernelEvent::OverlayOverrun(_)), "misses pushed something else out");
