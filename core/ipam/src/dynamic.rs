@@ -1,10 +1,10 @@
 //! The order of dynamic addresses: lowest never used first, freed ones last, oldest first.
 //!
 //! A freed address rests as long as it can: neighbours' caches, DNS and peers may still point at
-//! its last holder. One that so many others were freed after that nobody can count them
-//! ([`REMEMBERED`]) has rested enough, and passes for never used. Every operation here costs O(log n) in
-//! the number of addresses in use and remembered, at any fill, and memory follows that number and not
-//! the size of the subnet; addresses used in sequence share one interval.
+//! its last holder. One that [`REMEMBERED`] others were freed after has rested enough, and passes for
+//! never used. Every operation here costs O(log n) in the number of addresses in use and remembered, at
+//! any fill, and memory follows that number and not the size of the subnet; addresses used in sequence
+//! share one interval.
 
 use std::collections::BTreeMap;
 
